@@ -1,0 +1,11 @@
+/** Small integer helpers shared by everything that lays out memory. */
+
+/** Rounds `value` up to a multiple of `alignment` (a power of two or any positive integer, both below 2^53). */
+export function alignUp(value: number, alignment: number): number {
+  return Math.ceil(value / alignment) * alignment
+}
+
+/** Rounds `value` down to a multiple of `alignment`. */
+export function alignDown(value: number, alignment: number): number {
+  return Math.floor(value / alignment) * alignment
+}
