@@ -51,7 +51,8 @@ const REQUIRED_X86 = { KVM_CAP_PIT2, KVM_CAP_EXT_CPUID } as const
  * using vm = kvm.createVm()
  */
 export class Kvm {
-  private constructor(readonly fd: number) {}
+  /** Wraps a descriptor that `open` made; a Worker makes its own `Kvm` from the same `fd`. */
+  constructor(readonly fd: number) {}
 
   /** Opens `path`; throws `HostError` with a sentence that says what to do when it cannot be used. */
   static open(path = '/dev/kvm'): Kvm {

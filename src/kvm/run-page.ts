@@ -69,7 +69,8 @@ export class RunPage {
 
   /** Makes the next (or the running, once a signal arrives) KVM_RUN return EINTR until it is cleared. */
   set immediateExit(on: boolean) {
-    this.view.setUint8(KvmRun.immediateExit, on ? 1 : 0)
+    // Ordered against the wish that goes with it (machine/vcpu-control.ts).
+    Atomics.store(this.bytes, KvmRun.immediateExit, on ? 1 : 0)
   }
 
   get ioIsWrite(): boolean {

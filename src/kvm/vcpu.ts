@@ -3,6 +3,7 @@
  * others wait: kick the vCPU out first.
  */
 
+import { assert } from '../base/errors.ts'
 import { getU64 } from '../base/u64.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { EAGAIN, EINTR } from '../host/errno.ts'
@@ -25,14 +26,30 @@ export interface Msr {
 export class Vcpu {
   private constructor(
     readonly fd: number,
-    readonly mapping: Mapping,
-    readonly run: RunPage,
+    private readonly owned: { readonly mapping: Mapping; readonly run: RunPage } | undefined,
   ) {}
 
   /** Takes ownership of `fd` and maps its run page. */
   static create(fd: number, runPageSize: number): Vcpu {
     const mapping = Mapping.shared(fd, runPageSize)
-    return new Vcpu(fd, mapping, new RunPage(mapping.address, runPageSize))
+    return new Vcpu(fd, { mapping, run: new RunPage(mapping.address, runPageSize) })
+  }
+
+  /** For calls other than `enter` from a thread that does not own the vCPU, while it is out of the guest. */
+  static borrow(fd: number): Vcpu {
+    return new Vcpu(fd, undefined)
+  }
+
+  /** The run page, for the thread that owns the vCPU. */
+  get run(): RunPage {
+    assert(this.owned !== undefined, 'only the owner of a vCPU runs it')
+    return this.owned.run
+  }
+
+  /** Address of the run page in this process. */
+  get runPageAddress(): number {
+    assert(this.owned !== undefined, 'only the owner of a vCPU has its run page')
+    return this.owned.mapping.address
   }
 
   /** Runs the guest until it needs us. False: interrupted (a kick, or an AP that is not started yet). */
@@ -123,7 +140,8 @@ export class Vcpu {
   }
 
   [Symbol.dispose](): void {
-    this.mapping[Symbol.dispose]()
+    if (this.owned === undefined) return
+    this.owned.mapping[Symbol.dispose]()
     closeFd(this.fd)
   }
 

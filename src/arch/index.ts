@@ -1,0 +1,7 @@
+/** The architecture of this host, under names that say nothing of it. What is above `arch` imports only this file. */
+export { setupCpu, setupCpuid } from './x86-64/cpu.ts'
+export { firmwareTables } from './x86-64/firmware.ts'
+export { memoryMap, ramRanges } from './x86-64/layout.ts'
+export { createPlatform, type Platform, SERIAL_PORTS } from './x86-64/platform.ts'
+export { formatRegisters, registerValues } from './x86-64/registers.ts'
+export { prepareVm } from './x86-64/vm.ts'

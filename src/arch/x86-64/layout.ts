@@ -1,0 +1,55 @@
+/**
+ * The x86-64 machine's physical address map, drawn once.
+ *
+ *   0000_0000_0000  conventional memory (boot data: see boot/low-memory.ts)
+ *   0000_0009_fc00  reserved: where a PC has its EBDA, video memory and ROMs; ACPI tables at 000e_0000
+ *   0000_0010_0000  RAM, at most up to 3 GiB
+ *   0000_c000_0000  PCI hole: device memory
+ *   0000_fec0_0000    IOAPIC (KVM)
+ *   0000_fee0_0000    local APICs and MSI doorbell (KVM)
+ *   0000_fffb_c000    KVM's identity page table and TSS (Intel hosts)
+ *   0001_0000_0000  the rest of RAM
+ */
+import type { MemoryRange } from '../../boot/memory-map.ts'
+import type { RamRange } from '../../memory/ram.ts'
+
+const KIB = 2 ** 10
+const GIB = 2 ** 30
+
+export const EBDA_START = 0x9_fc00
+export const ACPI_TABLES_START = 0xe_0000
+const HIGH_MEMORY_START = 0x10_0000
+
+export const PCI_HOLE_START = 3 * GIB
+export const PCI_HOLE_END = 4 * GIB
+
+export const IOAPIC_ADDRESS = 0xfec0_0000
+export const LAPIC_ADDRESS = 0xfee0_0000
+
+/** One page and three pages inside the hole, next to each other. */
+export const KVM_IDENTITY_MAP_ADDRESS = 0xfffb_c000
+export const KVM_TSS_ADDRESS = KVM_IDENTITY_MAP_ADDRESS + 4 * KIB
+
+/** ISA interrupt lines of the devices, as the DSDT (firmware/dsdt.asl) names them. */
+export const IRQ = { keyboard: 1, com2: 3, com1: 4, rtc: 8, sci: 9, com3: 10, com4: 11, aux: 12 } as const
+
+/** The RAM ranges of a guest with `sizeBytes` of memory. */
+export function ramRanges(sizeBytes: number): readonly RamRange[] {
+  const low = Math.min(sizeBytes, PCI_HOLE_START)
+  const ranges = [{ start: 0, size: low }]
+  if (sizeBytes > low) ranges.push({ start: PCI_HOLE_END, size: sizeBytes - low })
+  return ranges
+}
+
+/** The map that the guest is told (e820, PVH, multiboot). */
+export function memoryMap(sizeBytes: number): readonly MemoryRange[] {
+  const low = Math.min(sizeBytes, PCI_HOLE_START)
+  const map: MemoryRange[] = [
+    { start: 0, size: EBDA_START, type: 'ram' },
+    { start: EBDA_START, size: HIGH_MEMORY_START - EBDA_START, type: 'reserved' },
+    { start: HIGH_MEMORY_START, size: low - HIGH_MEMORY_START, type: 'ram' },
+    { start: IOAPIC_ADDRESS, size: PCI_HOLE_END - IOAPIC_ADDRESS, type: 'reserved' },
+  ]
+  if (sizeBytes > low) map.push({ start: PCI_HOLE_END, size: sizeBytes - low, type: 'ram' })
+  return map
+}

@@ -1,0 +1,55 @@
+/** What a machine is made of, and the check that it can be made, before anything of the host is touched. */
+import { firmwareTables, memoryMap } from '../arch/index.ts'
+import { BadInput } from '../base/errors.ts'
+import { type BootPlan, type BootProtocol, planBoot } from '../boot/kernel.ts'
+
+const MIB = 2 ** 20
+
+/** The most vCPUs of a machine; one thread each. */
+export const MAX_CPUS = 16
+/** The least memory: below it no kernel format has room for its boot data. */
+export const MIN_MEMORY_MIB = 2
+/** 1 TiB: more than any host of test guests has, and within every guest's physical address width. */
+export const MAX_MEMORY_MIB = 2 ** 20
+
+/** A machine to build. */
+export interface MachineConfig {
+  readonly memoryMiB: number
+  /** 1 to 16. */
+  readonly cpus: number
+  readonly kernel: {
+    readonly image: Uint8Array
+    /** How messages name the image. */
+    readonly name: string
+    /** Absent: by the image's format. */
+    readonly protocol?: BootProtocol
+  }
+  /** Parts that are joined to one initrd. */
+  readonly initrd?: { readonly parts: readonly Uint8Array[]; readonly name: string }
+  readonly cmdline?: string
+  /** Per serial port: deliver input only while the guest asserts RTS. */
+  readonly flowControl?: readonly boolean[]
+  /** Takes one line about something odd that the guest did; absent: such lines are not made. */
+  readonly debug?: (message: string) => void
+}
+
+/** Checks `config` and decides what goes where in guest memory; throws `BadInput`. */
+export function planMachine(config: MachineConfig): BootPlan {
+  const { memoryMiB, cpus, kernel, initrd } = config
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS)
+    throw new BadInput(`a machine has 1 to ${MAX_CPUS} vCPUs, not ${cpus}: change -c`)
+  if (!Number.isInteger(memoryMiB) || memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
+    throw new BadInput(`memory must be ${MIN_MEMORY_MIB} to ${MAX_MEMORY_MIB} MiB, not ${memoryMiB}: change -m`)
+  const tables = firmwareTables(cpus)
+  const plan = planBoot({
+    image: kernel.image,
+    imageName: kernel.name,
+    ...(kernel.protocol === undefined ? {} : { protocol: kernel.protocol }),
+    cmdline: config.cmdline ?? '',
+    initrd: initrd?.parts ?? [],
+    ...(initrd === undefined ? {} : { initrdName: initrd.name }),
+    memoryMap: memoryMap(memoryMiB * MIB),
+    rsdp: tables.rsdp,
+  })
+  return { ...plan, segments: [...plan.segments, ...tables.segments] }
+}

@@ -1,0 +1,295 @@
+/**
+ * A virtual machine: memory, vCPU threads, the device thread, consoles, life cycle. Belongs to the main thread, which
+ * never blocks; the guest runs in Workers, one per vCPU and one for the devices.
+ */
+import { formatRegisters, prepareVm, ramRanges, SERIAL_PORTS } from '../arch/index.ts'
+import { assert, HostError } from '../base/errors.ts'
+import type { BootPlan } from '../boot/kernel.ts'
+import { EventFd } from '../host/eventfd.ts'
+import { installKick } from '../host/signals.ts'
+import { Kvm } from '../kvm/kvm.ts'
+import type { Vcpu } from '../kvm/vcpu.ts'
+import type { Vm } from '../kvm/vm.ts'
+import type { GuestMemory } from '../memory/guest-memory.ts'
+import { Ram, viewRam } from '../memory/ram.ts'
+import { ByteRing } from './byte-ring.ts'
+import { type MachineConfig, planMachine } from './config.ts'
+import { Console } from './console.ts'
+import { DEVICE_CONTROL_BYTES, DeviceControl, DeviceRequest } from './device-control.ts'
+import { mailboxBytes } from './mailbox.ts'
+import type { DeviceEvent, FromDevices, SharedState, StartDevices, VcpuFault } from './messages.ts'
+import { RouteTable } from './routes.ts'
+import { controlBytes, type ExitCounter } from './vcpu-control.ts'
+import { VcpuHandle } from './vcpu-handle.ts'
+import { MachineWorker } from './worker.ts'
+
+const MIB = 2 ** 20
+/** Console rings: a screenful and more; a power of two. */
+const RING_BYTES = 2 ** 16
+/** How long a guest that panicked may go on, to finish its message or to reset by itself. */
+const PANIC_GRACE_MS = 1000
+
+/** How the guest came to its end. */
+export type Outcome =
+  | DeviceEvent
+  | { readonly type: 'stopped' }
+  | { readonly type: 'fault'; readonly vcpu: number; readonly fault: VcpuFault; readonly registers: string }
+  | { readonly type: 'failed'; readonly message: string }
+
+/** What a machine holds of the host; `opened` gives it back in reverse order. */
+interface Resources {
+  readonly kvm: Kvm
+  readonly vm: Vm
+  readonly ram: Ram
+  readonly doorbell: EventFd
+  readonly opened: DisposableStack
+}
+
+/**
+ * A machine, from its plan to its end. Every `Machine` that was started must be awaited by `finished` and closed.
+ *
+ * @example
+ * await using machine = new Machine({ memoryMiB: 128, cpus: 1, kernel: { image, name: 'kernel' } })
+ * machine.consoles[0].onOutput(bytes => void process.stdout.write(bytes))
+ * await machine.start()
+ * const outcome = await machine.finished
+ */
+export class Machine {
+  /** Resolves once, when the guest has ended; all of its output has been handed over by then. */
+  readonly finished: Promise<Outcome>
+  /** The serial ports, COM1 first. */
+  readonly consoles: readonly Console[]
+  private readonly plan: BootPlan
+  private readonly shared: SharedState
+  private readonly control: DeviceControl
+  private resources: Resources | undefined
+  private devices: MachineWorker<StartDevices, FromDevices> | undefined
+  private vcpus: readonly VcpuHandle[] = []
+  private finish: (outcome: Outcome) => void = () => {}
+  private ending: Promise<void> | undefined
+  private pauses = 0
+  private devicesGone = false
+  private panicTimer: ReturnType<typeof setTimeout> | undefined
+
+  /** Plans the machine; throws `BadInput` when it cannot be made, and touches nothing of the host. */
+  constructor(readonly config: MachineConfig) {
+    this.plan = planMachine(config)
+    this.shared = shareState(config.cpus)
+    this.control = new DeviceControl(this.shared.device)
+    this.finished = new Promise(resolve => {
+      this.finish = resolve
+    })
+    const bell = {
+      input: () => this.request(DeviceRequest.input),
+      outputRoom: () => this.request(DeviceRequest.outputRoom),
+    }
+    this.consoles = this.shared.output.map(
+      (output, i) => new Console(new ByteRing(output), new ByteRing(this.shared.input[i] as SharedArrayBuffer), bell),
+    )
+  }
+
+  /** Builds the machine and starts its vCPUs; throws `HostError` and leaves nothing behind when the host cannot. */
+  async start(): Promise<void> {
+    assert(this.resources === undefined, 'a machine starts once')
+    // Threads take as long to start as all the rest, so they start first.
+    const kvm = Kvm.open()
+    this.devices = new MachineWorker('device-worker', message => this.fromDevices(message))
+    const events = {
+      onFault: (index: number, fault: VcpuFault) => this.onFault(index, fault),
+      onFailed: (message: string) => this.end({ type: 'failed', message }),
+    }
+    this.vcpus = Array.from({ length: this.config.cpus }, (_, index) => new VcpuHandle(index, this.shared, events))
+    try {
+      this.resources = this.build(kvm)
+      await this.startThreads(this.resources)
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    if (this.ending === undefined) for (const vcpu of this.vcpus) vcpu.resume()
+  }
+
+  /** Holds all vCPUs out of the guest; calls may nest. */
+  async pause(): Promise<void> {
+    this.pauses++
+    await Promise.all(this.vcpus.map(vcpu => vcpu.pause()))
+  }
+
+  /** Undoes one `pause`. */
+  resume(): void {
+    assert(this.pauses > 0, 'resume follows a pause')
+    this.pauses--
+    if (this.pauses === 0 && this.ending === undefined) for (const vcpu of this.vcpus) vcpu.resume()
+  }
+
+  get isPaused(): boolean {
+    return this.pauses > 0
+  }
+
+  /** Ends the guest at once. */
+  stop(): void {
+    this.end({ type: 'stopped' })
+  }
+
+  /** Presses the power button; what follows is up to the guest. */
+  pressPowerButton(): void {
+    this.request(DeviceRequest.powerButton)
+  }
+
+  /** A break on COM1, which Linux takes as the SysRq prefix. */
+  sendBreak(): void {
+    this.request(DeviceRequest.sendBreak)
+  }
+
+  /** Calls `use` with a vCPU that is held out of the guest meanwhile. */
+  async withVcpu<T>(index: number, use: (vcpu: Vcpu) => T): Promise<T> {
+    const handle = this.vcpus[index]
+    assert(handle !== undefined, `vCPU ${index} exists`)
+    await this.pause()
+    try {
+      return use(handle.held())
+    } finally {
+      this.resume()
+    }
+  }
+
+  /** Guest memory, while the machine is open; for reading it is best paused. */
+  memory(): GuestMemory {
+    assert(this.resources !== undefined, 'the machine was started')
+    return viewRam(this.resources.ram.blocks)
+  }
+
+  /** Exits of each vCPU by kind, since the start. */
+  exits(): readonly Record<ExitCounter, number>[] {
+    return this.vcpus.map(vcpu => vcpu.exits)
+  }
+
+  /** Ends the guest if it still runs, and gives everything back to the host. */
+  async close(): Promise<void> {
+    this.stop()
+    await this.ending
+    // The threads that used these are gone.
+    this.resources?.opened.dispose()
+    this.resources = undefined
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  private build(kvm: Kvm): Resources {
+    const { config, plan } = this
+    using opened = new DisposableStack()
+    opened.use(kvm)
+    const most = kvm.maxVcpus()
+    if (config.cpus > most) throw new HostError(`this host's KVM runs at most ${most} vCPUs: lower -c`)
+    const vm = opened.use(kvm.createVm())
+    prepareVm(vm)
+    const ram = opened.use(Ram.create(ramRanges(config.memoryMiB * MIB)))
+    for (const [slot, block] of ram.blocks.entries())
+      vm.setMemory({ slot, guestAddress: block.start, sizeBytes: block.size, hostAddress: block.hostAddress })
+    const memory = viewRam(ram.blocks)
+    for (const { gpa, bytes } of plan.segments)
+      assert(memory.write(gpa, bytes), `boot segment at ${gpa.toString(16)} lies in RAM`)
+    const doorbell = opened.use(EventFd.create())
+    return { kvm, vm, ram, doorbell, opened: opened.move() }
+  }
+
+  private async startThreads({ kvm, vm, ram, doorbell }: Resources): Promise<void> {
+    const { config, shared, devices } = this
+    assert(devices !== undefined, 'the device thread exists')
+    installKick()
+    const common = { cpus: config.cpus, vmFd: vm.fd, runPageSize: vm.runPageSize, doorbellFd: doorbell.fd, shared }
+    const ready = Promise.race([devices.next('ready'), devices.next('failed')])
+    devices.start({
+      ...common,
+      ram: ram.blocks,
+      flowControl: config.flowControl ?? [],
+      debug: config.debug !== undefined,
+    })
+    const created = this.vcpus.map(vcpu =>
+      vcpu.create({
+        ...common,
+        kvmFd: kvm.fd,
+        index: vcpu.index,
+        entry: vcpu.index === 0 ? this.plan.entry : undefined,
+      }),
+    )
+    await Promise.all([ready, ...created])
+  }
+
+  private fromDevices(message: FromDevices): void {
+    switch (message.type) {
+      case 'output':
+        this.consoles[message.console]?.outputAvailable()
+        break
+      case 'inputRoom':
+        this.consoles[message.console]?.inputRoom()
+        break
+      case 'log':
+        this.config.debug?.(message.message)
+        break
+      case 'event':
+        this.onEvent(message.event)
+        break
+      case 'failed':
+        this.devicesGone = true
+        this.end({ type: 'failed', message: message.message })
+        break
+      case 'stopped':
+        this.devicesGone = true
+        break
+      default:
+    }
+  }
+
+  private onEvent(event: DeviceEvent): void {
+    if (this.panicTimer !== undefined) this.end({ type: 'panic' })
+    else if (event.type === 'panic') this.panicTimer = setTimeout(() => this.end(event), PANIC_GRACE_MS)
+    else this.end(event)
+  }
+
+  private onFault(index: number, fault: VcpuFault): void {
+    this.end({ type: 'fault', vcpu: index, fault, registers: formatRegisters(fault.regs, fault.sregs) })
+  }
+
+  /** The first outcome counts: stops the threads, hands over the rest of the output, and tells. */
+  private end(outcome: Outcome): void {
+    this.ending ??= this.stopThreads().then(() => this.finish(outcome))
+  }
+
+  private async stopThreads(): Promise<void> {
+    clearTimeout(this.panicTimer)
+    if (this.resources !== undefined) {
+      await Promise.all(this.vcpus.map(vcpu => vcpu.stop()))
+      await this.stopDevices()
+    }
+    for (const vcpu of this.vcpus) await vcpu.end()
+    await this.devices?.end()
+    await Promise.all(this.consoles.map(console => console.flush()))
+  }
+
+  private async stopDevices(): Promise<void> {
+    if (this.devices === undefined || this.devicesGone) return
+    const stopped = Promise.race([this.devices.next('stopped'), this.devices.next('failed')])
+    this.request(DeviceRequest.stop)
+    await stopped
+  }
+
+  private request(flags: number): void {
+    this.control.request(flags)
+    this.resources?.doorbell.signal()
+  }
+}
+
+function shareState(cpus: number): SharedState {
+  const rings = () => Array.from({ length: SERIAL_PORTS }, () => ByteRing.create(RING_BYTES).shared)
+  return {
+    control: new SharedArrayBuffer(controlBytes(cpus)),
+    mailboxes: new SharedArrayBuffer(mailboxBytes(cpus)),
+    routes: RouteTable.create().shared,
+    device: new SharedArrayBuffer(DEVICE_CONTROL_BYTES),
+    output: rings(),
+    input: rings(),
+  }
+}
