@@ -27,6 +27,11 @@ export class Mapping {
     return Mapping.map(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE)
   }
 
+  /** Takes over a mapping that another thread of this process made, and that thread must not dispose. */
+  static adopt(address: number, size: number): Mapping {
+    return new Mapping(address, size)
+  }
+
   /** Maps all of a file or block device, read-only; undefined for an empty one. */
   static file(path: string): Mapping | undefined {
     const fd = openFd(path, constants.O_RDONLY)

@@ -3,7 +3,6 @@
  * others wait: kick the vCPU out first.
  */
 
-import { assert } from '../base/errors.ts'
 import { getU64 } from '../base/u64.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { EAGAIN, EINTR } from '../host/errno.ts'
@@ -24,32 +23,28 @@ export interface Msr {
 
 /** One vCPU. */
 export class Vcpu {
+  readonly run: RunPage
+
   private constructor(
     readonly fd: number,
-    private readonly owned: { readonly mapping: Mapping; readonly run: RunPage } | undefined,
-  ) {}
+    private readonly mapping: Mapping,
+  ) {
+    this.run = new RunPage(mapping.address, mapping.size)
+  }
 
   /** Takes ownership of `fd` and maps its run page. */
   static create(fd: number, runPageSize: number): Vcpu {
-    const mapping = Mapping.shared(fd, runPageSize)
-    return new Vcpu(fd, { mapping, run: new RunPage(mapping.address, runPageSize) })
+    return new Vcpu(fd, Mapping.shared(fd, runPageSize))
   }
 
-  /** For calls other than `enter` from a thread that does not own the vCPU, while it is out of the guest. */
-  static borrow(fd: number): Vcpu {
-    return new Vcpu(fd, undefined)
-  }
-
-  /** The run page, for the thread that owns the vCPU. */
-  get run(): RunPage {
-    assert(this.owned !== undefined, 'only the owner of a vCPU runs it')
-    return this.owned.run
+  /** Takes over a vCPU that another thread of this process created, and that thread must not dispose. */
+  static adopt(fd: number, runPageAddress: number, runPageSize: number): Vcpu {
+    return new Vcpu(fd, Mapping.adopt(runPageAddress, runPageSize))
   }
 
   /** Address of the run page in this process. */
   get runPageAddress(): number {
-    assert(this.owned !== undefined, 'only the owner of a vCPU has its run page')
-    return this.owned.mapping.address
+    return this.mapping.address
   }
 
   /** Runs the guest until it needs us. False: interrupted (a kick, or an AP that is not started yet). */
@@ -140,8 +135,7 @@ export class Vcpu {
   }
 
   [Symbol.dispose](): void {
-    if (this.owned === undefined) return
-    this.owned.mapping[Symbol.dispose]()
+    this.mapping[Symbol.dispose]()
     closeFd(this.fd)
   }
 

@@ -81,6 +81,7 @@ export class Console {
       this.input.block()
       if (this.input.push(bytes.subarray(at, at + 1)) === 1) {
         at++
+        this.bell.input()
         this.inputRoom()
       }
       await room

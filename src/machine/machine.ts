@@ -91,6 +91,7 @@ export class Machine {
   /** Builds the machine and starts its vCPUs; throws `HostError` and leaves nothing behind when the host cannot. */
   async start(): Promise<void> {
     assert(this.resources === undefined, 'a machine starts once')
+    if (this.ending !== undefined) return
     // Threads take as long to start as all the rest, so they start first.
     const kvm = Kvm.open()
     this.devices = new MachineWorker('device-worker', message => this.fromDevices(message))
@@ -147,6 +148,7 @@ export class Machine {
     assert(handle !== undefined, `vCPU ${index} exists`)
     await this.pause()
     try {
+      if (this.resources === undefined || this.ending !== undefined) throw new HostError('the guest does not run')
       return use(handle.held())
     } finally {
       this.resume()

@@ -1,6 +1,6 @@
 /** A vCPU thread as the main thread sees it. */
+import { assert } from '../base/errors.ts'
 import { kick } from '../host/signals.ts'
-import { RunPage } from '../kvm/run-page.ts'
 import { Vcpu } from '../kvm/vcpu.ts'
 import type { FromVcpu, SharedState, StartVcpu, VcpuFault } from './messages.ts'
 import { type ExitCounter, VcpuControl, VcpuState, Wish } from './vcpu-control.ts'
@@ -16,8 +16,7 @@ export interface VcpuEvents {
 export class VcpuHandle {
   private readonly worker: MachineWorker<StartVcpu, FromVcpu>
   private readonly control: VcpuControl
-  private run: RunPage | undefined
-  private fd = -1
+  private vcpu: Vcpu | undefined
 
   constructor(
     readonly index: number,
@@ -43,26 +42,26 @@ export class VcpuHandle {
     this.worker.start(start)
     const message = await Promise.race([created, failed])
     if (message.type === 'failed') return false
-    this.fd = message.fd
-    this.run = new RunPage(message.runPage, start.runPageSize)
+    this.vcpu = Vcpu.adopt(message.fd, message.runPage, start.runPageSize)
     return true
   }
 
   resume(): void {
-    this.control.wish = Wish.run
+    if (this.control.wish !== Wish.stop) this.control.wish = Wish.run
   }
 
-  /** Gets the vCPU out of the guest and holds it there; resolves when it is held. */
+  /** Gets the vCPU out of the guest and holds it there; resolves when it is held, or has stopped. */
   async pause(): Promise<void> {
-    if (this.isHeld()) {
-      this.control.wish = Wish.pause
-      return
-    }
-    const paused = this.worker.next('paused')
-    const fault = this.worker.next('fault')
+    if (this.control.wish === Wish.stop) return
+    // The wish, then the state; the vCPU thread does it the other way round, so one of the two sees the other.
     this.control.wish = Wish.pause
-    this.kick()
-    await Promise.race([paused, fault])
+    // A message may tell of an earlier pause, so the state counts.
+    while (this.control.state === VcpuState.running) {
+      const { worker } = this
+      const news = [worker.next('paused'), worker.next('fault'), worker.next('stopped'), worker.next('failed')]
+      this.kick()
+      await Promise.race(news)
+    }
   }
 
   /** Makes the thread leave its loop; resolves when it has. */
@@ -75,28 +74,26 @@ export class VcpuHandle {
     await Promise.race([stopped, failed])
   }
 
-  /** Ends the thread; after `stop`. */
+  /** Ends the thread and gives the vCPU back; after `stop`. */
   async end(): Promise<void> {
     await this.worker.end()
+    this.vcpu?.[Symbol.dispose]()
+    this.vcpu = undefined
   }
 
   /** The vCPU itself, for calls while it is held by `pause`. */
   held(): Vcpu {
-    return Vcpu.borrow(this.fd)
+    assert(this.vcpu !== undefined, `vCPU ${this.index} was created and has not ended`)
+    return this.vcpu
   }
 
   get exits(): Record<ExitCounter, number> {
     return this.control.exits()
   }
 
-  /** A thread that has not entered its loop, or that waits in it. */
-  private isHeld(): boolean {
-    return this.control.state !== VcpuState.running
-  }
-
   private kick(): void {
-    if (this.run === undefined) return
-    this.run.immediateExit = true
+    if (this.vcpu === undefined) return
+    this.vcpu.run.immediateExit = true
     if (this.control.threadId !== 0) kick(this.control.threadId)
   }
 }

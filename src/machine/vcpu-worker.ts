@@ -82,13 +82,13 @@ class VcpuLoop {
   /** Does what the main thread wants; false when the loop has to end. */
   private obey(): boolean {
     const { control } = this
-    if (control.wish === Wish.run) return true
-    if (control.wish === Wish.pause) {
+    while (control.wish === Wish.pause) {
       control.state = VcpuState.paused
       tell({ type: 'paused' })
       control.waitWhilePaused()
       this.run.immediateExit = false
       this.vcpu.notifyPaused()
+      // The state, then the wish once more: a pause that found us held a moment ago counts on it.
       control.state = VcpuState.running
     }
     return control.wish !== Wish.stop
@@ -163,12 +163,18 @@ function tell(message: FromVcpu): void {
   parentPort?.postMessage(message)
 }
 
-function main(start: StartVcpu): void {
-  const kvm = new Kvm(start.kvmFd)
-  const vm = new Vm(start.vmFd, start.runPageSize)
-  using vcpu = vm.createVcpu(start.index)
-  setupCpuid(kvm, vcpu, start.index, start.cpus)
+function createVcpu(start: StartVcpu): Vcpu {
+  using created = new DisposableStack()
+  const vcpu = created.use(new Vm(start.vmFd, start.runPageSize).createVcpu(start.index))
+  setupCpuid(new Kvm(start.kvmFd), vcpu, start.index, start.cpus)
   setupCpu(vcpu, start.entry)
+  created.move()
+  return vcpu
+}
+
+function main(start: StartVcpu): void {
+  const vcpu = createVcpu(start)
+  // From here on the vCPU is the main thread's to dispose: it writes the run page until this thread has ended.
   tell({ type: 'created', fd: vcpu.fd, runPage: vcpu.runPageAddress })
   // The main thread releases all vCPUs at once by its first wish.
   const control = new VcpuControl(start.shared.control, start.index)

@@ -5,28 +5,29 @@ import { workerUrl } from '../base/project.ts'
 /** A Worker that ends by itself when asked to; it is never terminated while it may be blocked in a call. */
 export class MachineWorker<Start, Message extends { readonly type: string }> {
   private readonly worker: Worker
-  private readonly waiting = new Map<string, (message: Message) => void>()
+  private waiting: { readonly type: string; readonly resolve: (message: Message) => void }[] = []
 
   /** Starts the thread; `onMessage` gets every message that nobody waits for. */
   constructor(name: string, onMessage: (message: Message) => void) {
     this.worker = new Worker(workerUrl(name))
-    this.worker.on('message', (message: Message) => {
-      const resolve = this.waiting.get(message.type)
-      this.waiting.delete(message.type)
-      if (resolve !== undefined) resolve(message)
+    const deliver = (message: Message) => {
+      const waiting = this.waiting
+      this.waiting = waiting.filter(({ type }) => type !== message.type)
+      for (const { type, resolve } of waiting) if (type === message.type) resolve(message)
       onMessage(message)
-    })
-    this.worker.on('error', error => onMessage({ type: 'failed', message: String(error) } as unknown as Message))
+    }
+    this.worker.on('message', deliver)
+    this.worker.on('error', error => deliver({ type: 'failed', message: String(error) } as unknown as Message))
   }
 
   start(start: Start): void {
     this.worker.postMessage(start)
   }
 
-  /** The next message of `type`. */
+  /** The next message of `type`; any number of callers may wait for it. */
   next<Type extends Message['type']>(type: Type): Promise<Extract<Message, { type: Type }>> {
     return new Promise(resolve => {
-      this.waiting.set(type, resolve as (message: Message) => void)
+      this.waiting.push({ type, resolve: resolve as (message: Message) => void })
     })
   }
 

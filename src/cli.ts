@@ -1,0 +1,31 @@
+#!/usr/bin/env bun
+/** The command line: arguments in, exit status out. */
+import { BadInput, HostError } from './base/errors.ts'
+import { COMMANDS } from './cli/commands.ts'
+import { Status } from './cli/status.ts'
+
+async function main(words: readonly string[]): Promise<number> {
+  const [first = 'help', ...rest] = words
+  const alias: Readonly<Record<string, string>> = { '--help': 'help', '-h': 'help', '--version': 'version' }
+  const name = alias[first] ?? first
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) throw new BadInput(`there is no command "${first}": see bulkhead help`)
+  const own = rest.slice(0, rest.indexOf('--') < 0 ? rest.length : rest.indexOf('--'))
+  if (own.includes('--help') || own.includes('-h')) return (await COMMANDS['help']?.run([name])) ?? Status.ok
+  return command.run(rest)
+}
+
+async function guarded(words: readonly string[]): Promise<number> {
+  try {
+    return await main(words)
+  } catch (error) {
+    if (error instanceof BadInput || error instanceof HostError) {
+      process.stderr.write(`bulkhead: ${error.message}\n`)
+      return error instanceof BadInput ? Status.usage : Status.failure
+    }
+    process.stderr.write(`bulkhead: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    return Status.failure
+  }
+}
+
+process.exit(await guarded(process.argv.slice(2)))

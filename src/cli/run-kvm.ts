@@ -1,0 +1,110 @@
+/** Runs a guest on this host's KVM. */
+import type { Log } from '../base/log.ts'
+import { machineControl } from '../control/machine-control.ts'
+import { answerLines, type ControlHandler, ControlServer } from '../control/server.ts'
+import type { MachineConfig } from '../machine/config.ts'
+import { Machine, type Outcome } from '../machine/machine.ts'
+import type { RunRequest } from './run-options.ts'
+import type { Session } from './session.ts'
+import { type End, judge, Status } from './status.ts'
+
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
+
+/** What a run needs to know besides its request. */
+export interface RunContext {
+  readonly log: Log
+  readonly session: Session
+  /** Ends the run when nobody takes its output any more. */
+  readonly outputClosed: Promise<void>
+}
+
+/** Runs the guest to its end. */
+export async function runOnKvm(request: RunRequest, config: MachineConfig, context: RunContext): Promise<End> {
+  const { log, session } = context
+  // Plans the machine: bad input ends here, before there is anything to clean up.
+  let machine = new Machine(config)
+  const facts = { name: request.name, kernel: config.kernel.name, startedMs: performance.now() }
+  let handler: ControlHandler = machineControl(machine, facts)
+  using _control = await openControl(request.name, (method, params) => handler(method, params))
+  const interruption = new Interruption(request.timeoutMs, context.outputClosed, () => machine.stop())
+  try {
+    for (;;) {
+      const outcome = await runOnce(machine, context)
+      const again = request.reboot && outcome.type === 'reset' && !interruption.happened && !session.sawPanic
+      if (!again)
+        return (
+          interruption.end ?? judge(withPanic(outcome, session), request.command !== undefined, session.commandStatus)
+        )
+      log.info('the guest resets')
+      machine = new Machine(config)
+      handler = machineControl(machine, facts)
+    }
+  } finally {
+    interruption.disarm()
+  }
+}
+
+async function runOnce(machine: Machine, { session, log }: RunContext): Promise<Outcome> {
+  session.attach(machine)
+  await machine.start()
+  log.phase('guest started')
+  const outcome = await machine.finished
+  log.phase('guest ended')
+  await machine.close()
+  return outcome
+}
+
+/** A kernel that panics before it has a panic device can only reset. */
+function withPanic(outcome: Outcome, session: Session): Outcome {
+  return outcome.type === 'reset' && session.sawPanic ? { type: 'panic' } : outcome
+}
+
+/** The instance's control socket; inside the rig, the port that leads to the outer instance. */
+async function openControl(name: string, handler: ControlHandler): Promise<Disposable> {
+  const channel = process.env['BULKHEAD_CONTROL']
+  if (channel === undefined) {
+    const server = await ControlServer.listen(name, handler)
+    return { [Symbol.dispose]: () => server.close() }
+  }
+  const output = Bun.file(channel).writer()
+  const lines = answerLines(handler, line => {
+    output.write(line)
+    void output.flush()
+  })
+  void (async () => {
+    for await (const chunk of Bun.file(channel).stream()) lines.push(chunk)
+  })()
+  return { [Symbol.dispose]: () => {} }
+}
+
+/** What may end a run from outside: signals, the time-out, a closed output. */
+class Interruption {
+  end: End | undefined
+  private readonly timer: ReturnType<typeof setTimeout> | undefined
+  private readonly handlers = new Map<string, () => void>()
+
+  constructor(timeoutMs: number | undefined, outputClosed: Promise<void>, stop: () => void) {
+    const interrupt = (end: End) => {
+      this.end ??= end
+      stop()
+    }
+    const timeout = { status: Status.timeout, message: `timed out after ${(timeoutMs ?? 0) / 1000} s` }
+    if (timeoutMs !== undefined) this.timer = setTimeout(() => interrupt(timeout), timeoutMs)
+    for (const [signal, number] of Object.entries(SIGNALS)) {
+      const handle = () => interrupt({ status: 128 + number })
+      this.handlers.set(signal, handle)
+      process.on(signal, handle)
+    }
+    const SIGPIPE = 13
+    void outputClosed.then(() => interrupt({ status: 128 + SIGPIPE }))
+  }
+
+  get happened(): boolean {
+    return this.end !== undefined
+  }
+
+  disarm(): void {
+    clearTimeout(this.timer)
+    for (const [signal, handle] of this.handlers) process.off(signal, handle)
+  }
+}

@@ -1,0 +1,83 @@
+/** The options of `run` and what they come to. */
+import { BadInput } from '../base/errors.ts'
+import { LOG_LEVELS, type LogLevel } from '../base/log.ts'
+import type { BootProtocol } from '../boot/kernel.ts'
+import { MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from '../machine/config.ts'
+import {
+  noPositionals,
+  type Options,
+  parseArguments,
+  parseChoice,
+  parseInteger,
+  parseMemory,
+  parseSeconds,
+} from './arguments.ts'
+
+const DEFAULT_MEMORY_MIB = 512
+const PROTOCOLS = ['linux64', 'pvh', 'multiboot'] as const satisfies readonly BootProtocol[]
+const HOSTS = ['auto', 'kvm', 'rig'] as const
+
+/** Where to run. */
+export type HostChoice = (typeof HOSTS)[number]
+
+export const RUN_OPTIONS: Options = {
+  kernel: { short: 'k', value: 'KERNEL', help: 'bzImage, ELF vmlinux or multiboot ELF (default: the default guest)' },
+  initrd: { short: 'i', value: 'INITRD', help: 'initial RAM disk' },
+  params: { short: 'p', value: 'PARAMS', help: 'words for the kernel command line' },
+  mem: { short: 'm', value: 'MEM', help: `memory, in MiB or with M, G (default ${DEFAULT_MEMORY_MIB}M)` },
+  cpus: { short: 'c', value: 'CPUS', help: `vCPUs, 1 to ${MAX_CPUS} (default 1)` },
+  name: { short: 'n', value: 'NAME', help: 'name of the instance (default guest-PID)' },
+  host: { value: 'auto|kvm|rig', help: "run on this host's KVM, or inside the rig (default auto)" },
+  protocol: { value: PROTOCOLS.join('|'), help: "how to enter the kernel (default: by the image's format)" },
+  timeout: { value: 'S', help: 'end the guest after S seconds, with status 124' },
+  reboot: { help: 'start the guest again when it resets (default: end)' },
+  loglevel: { value: LOG_LEVELS.join('|'), help: 'how much to tell on standard error (default warning)' },
+}
+
+/** What `run` was asked to do. */
+export interface RunRequest {
+  readonly kernel: string | undefined
+  readonly initrd: string | undefined
+  readonly params: string
+  readonly memoryMiB: number
+  readonly cpus: number
+  readonly name: string
+  readonly host: HostChoice
+  readonly protocol: BootProtocol | undefined
+  readonly timeoutMs: number | undefined
+  readonly reboot: boolean
+  readonly logLevel: LogLevel
+  /** Undefined: an interactive console. */
+  readonly command: readonly string[] | undefined
+}
+
+/** Parses the words behind `run`; throws `BadInput`. */
+export function parseRun(words: readonly string[]): RunRequest {
+  const { values, switches, positionals, rest } = parseArguments('run', words, RUN_OPTIONS)
+  noPositionals('run', positionals)
+  if (rest?.length === 0) throw new BadInput('-- is followed by the command to run in the guest')
+  const { kernel, initrd } = values
+  if (rest !== undefined && initrd !== undefined)
+    throw new BadInput('a command runs in the default initrd: leave out --initrd, or the command')
+  if (rest !== undefined && values['protocol'] === 'multiboot')
+    throw new BadInput('a command runs in Linux: leave out --protocol multiboot, or the command')
+  if (kernel === undefined && initrd !== undefined) throw new BadInput('--initrd goes with --kernel')
+  if (rest !== undefined && switches.has('reboot')) throw new BadInput('--reboot goes with an interactive console')
+  const memoryMiB = values['mem'] === undefined ? DEFAULT_MEMORY_MIB : parseMemory('--mem', values['mem'])
+  if (memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
+    throw new BadInput(`--mem must be ${MIN_MEMORY_MIB}M to ${MAX_MEMORY_MIB}M, not "${values['mem']}"`)
+  return {
+    kernel,
+    initrd,
+    params: values['params'] ?? '',
+    memoryMiB,
+    cpus: values['cpus'] === undefined ? 1 : parseInteger('--cpus', values['cpus'], 1, MAX_CPUS),
+    name: values['name'] ?? `guest-${process.pid}`,
+    host: parseChoice('--host', values['host'] ?? 'auto', HOSTS),
+    protocol: values['protocol'] === undefined ? undefined : parseChoice('--protocol', values['protocol'], PROTOCOLS),
+    timeoutMs: values['timeout'] === undefined ? undefined : parseSeconds('--timeout', values['timeout']),
+    reboot: switches.has('reboot'),
+    logLevel: parseChoice('--loglevel', values['loglevel'] ?? 'warning', LOG_LEVELS),
+    command: rest,
+  }
+}

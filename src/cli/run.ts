@@ -1,0 +1,139 @@
+/** The `run` command: finds the images, chooses the host, runs the guest, says how it ended. */
+import { basename } from 'node:path'
+import { BadInput } from '../base/errors.ts'
+import { Log } from '../base/log.ts'
+import { kvmHost } from '../kvm/host-kind.ts'
+import { type MachineConfig, planMachine } from '../machine/config.ts'
+import { mapImage } from './images.ts'
+import { runOnKvm } from './run-kvm.ts'
+import { parseRun, type RunRequest } from './run-options.ts'
+import { consoleSession, type Session } from './session.ts'
+import { type End, Status } from './status.ts'
+import { isInteractive, rawTerminal, type TerminalSize, terminalSize } from './terminal.ts'
+
+/** What Linux needs to talk to us, for kernels that the user brings. */
+const LINUX_PARAMS = 'console=ttyS0 panic=-1 reboot=k'
+
+/** The files that a guest boots from, by their paths. */
+export interface GuestFiles {
+  readonly kernel: string
+  readonly initrd: string | undefined
+  readonly params: string
+}
+
+/** `bulkhead run`. */
+export async function run(words: readonly string[]): Promise<number> {
+  const request = parseRun(words)
+  const log = new Log(request.logLevel)
+  log.phase('command line parsed')
+  const rigReason = reasonForRig(request)
+  const files = await findFiles(request, log)
+  // Inside the rig the terminal belongs to the outer process, which says so.
+  const outer = outerTerminal()
+  const terminal = isInteractive() || outer !== undefined
+  const config = await configure(request, files, terminal ? (outer ?? terminalSize()) : undefined, log)
+  // Refuses bad input before a rig is started for it.
+  planMachine(config)
+  log.phase('guest planned')
+  if (rigReason !== undefined && request.host === 'auto')
+    log.warning(`this host cannot run the guest itself, so it runs in the rig: ${rigReason}`)
+  const ownsTerminal = terminal && outer === undefined
+  using raw = ownsTerminal ? rawTerminal() : undefined
+  const end =
+    rigReason !== undefined
+      ? await (await import('./run-rig.ts')).runInRig(request, files, log, ownsTerminal)
+      : await runHere(request, config, log, terminal, ownsTerminal)
+  raw?.[Symbol.dispose]()
+  report(end, log)
+  return end.status
+}
+
+async function runHere(
+  request: RunRequest,
+  config: MachineConfig,
+  log: Log,
+  terminal: boolean,
+  escapes: boolean,
+): Promise<End> {
+  const closed = Promise.withResolvers<void>()
+  const session: Session =
+    request.command === undefined
+      ? consoleSession(escapes, closed.resolve)
+      : new (await import('./command-session.ts')).CommandSession(log, terminal, escapes, closed.resolve)
+  const machine = { ...config, flowControl: session.flowControl }
+  const end = await runOnKvm(request, machine, { log, session, outputClosed: closed.promise })
+  if (end.message !== undefined && end.status !== Status.timeout)
+    for (const line of session.lastLines()) log.error(`guest: ${line}`)
+  return end
+}
+
+/** Why the guest runs in the rig; undefined when it runs here. */
+function reasonForRig(request: RunRequest): string | undefined {
+  if (request.host === 'rig') return 'asked for'
+  if (request.host === 'kvm') return undefined
+  const host = kvmHost()
+  return host.runsLinux ? undefined : host.reason
+}
+
+/** The user's files, or the default guest's, which are fetched on first use. */
+async function findFiles(request: RunRequest, log: Log): Promise<GuestFiles> {
+  const { kernel, initrd, command } = request
+  if (kernel !== undefined && command === undefined) return { kernel, initrd, params: request.params }
+  const guest = handedOver() ?? (await (await import('../guest/default-guest.ts')).prepareDefaultGuest(log))
+  log.phase('default guest ready')
+  const params = `${guest.params} ${request.params}`.trim()
+  return { kernel: kernel ?? guest.kernel, initrd: guest.initrd, params }
+}
+
+/** Inside the rig: the default guest as the outer process prepared it. */
+function handedOver(): { kernel: string; initrd: string; params: string } | undefined {
+  const text = process.env['BULKHEAD_GUEST']
+  return text === undefined ? undefined : (JSON.parse(text) as { kernel: string; initrd: string; params: string })
+}
+
+/** Inside the rig: the size of the terminal at the outer process, if there is one. */
+function outerTerminal(): TerminalSize | undefined {
+  const text = process.env['BULKHEAD_TERMINAL']
+  return text === undefined ? undefined : (JSON.parse(text) as TerminalSize)
+}
+
+async function configure(
+  request: RunRequest,
+  files: GuestFiles,
+  terminal: TerminalSize | undefined,
+  log: Log,
+): Promise<MachineConfig> {
+  const image = mapImage('--kernel', files.kernel)
+  const parts: Uint8Array[] = []
+  if (files.initrd !== undefined) parts.push(mapImage('--initrd', files.initrd))
+  if (files.initrd !== undefined && parts[0]?.length === 0)
+    throw new BadInput(`--initrd ${files.initrd}: the file is empty`)
+  if (request.command !== undefined || request.kernel === undefined) {
+    const { jobCpio } = await import('../guest/job.ts')
+    parts.push(jobCpio({ argv: request.command, terminal, term: process.env['TERM'] }))
+  }
+  const isMultiboot = request.protocol === 'multiboot' || (await isMultibootImage(image, request))
+  return {
+    memoryMiB: request.memoryMiB,
+    cpus: request.cpus,
+    kernel: {
+      image,
+      name: request.kernel ?? basename(files.kernel),
+      ...(request.protocol === undefined ? {} : { protocol: request.protocol }),
+    },
+    ...(parts.length === 0 ? {} : { initrd: { parts, name: request.initrd ?? 'the initrd' } }),
+    cmdline: isMultiboot || request.kernel === undefined ? files.params : `${LINUX_PARAMS} ${files.params}`.trim(),
+    ...(log.shows('debug') ? { debug: (message: string) => log.debug(message) } : {}),
+  }
+}
+
+async function isMultibootImage(image: Uint8Array, request: RunRequest): Promise<boolean> {
+  if (request.protocol !== undefined) return false
+  const { findMultibootHeader } = await import('../boot/multiboot.ts')
+  return findMultibootHeader(image) !== undefined
+}
+
+function report(end: End, log: Log): void {
+  if (end.details !== undefined) process.stderr.write(`${end.details}\n`)
+  if (end.message !== undefined) log.error(end.message)
+}

@@ -1,0 +1,56 @@
+/** The running instances of this user: one control socket each, in a directory that only the user can enter. */
+import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { BadInput, HostError } from '../base/errors.ts'
+
+const SUFFIX = '.sock'
+/** sun_path is 108 bytes with its NUL. */
+const MAX_SOCKET_PATH = 107
+
+/** Where the sockets are: `$XDG_RUNTIME_DIR/bulkhead`, else `/tmp/bulkhead-UID`. Made when missing. */
+export function instanceDirectory(): string {
+  const runtime = process.env['XDG_RUNTIME_DIR']
+  const uid = process.getuid?.() ?? 0
+  const path = runtime === undefined || runtime === '' ? `/tmp/bulkhead-${uid}` : join(runtime, 'bulkhead')
+  mkdirSync(path, { recursive: true, mode: 0o700 })
+  const stat = lstatSync(path)
+  // Somebody else's directory in /tmp could hand our sockets to them.
+  if (!stat.isDirectory() || stat.uid !== uid) throw new HostError(`${path} is not a directory of yours: remove it`)
+  if ((stat.mode & 0o077) !== 0) chmodSync(path, 0o700)
+  return path
+}
+
+/** Socket path of the instance called `name`; throws `BadInput` for a name that cannot be a file name. */
+export function socketPath(name: string): string {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name))
+    throw new BadInput(`"${name}" is no instance name: use letters, digits, "_", "." and "-"`)
+  const path = join(instanceDirectory(), name + SUFFIX)
+  if (path.length > MAX_SOCKET_PATH) throw new BadInput(`the instance name "${name}" is too long: use a shorter one`)
+  return path
+}
+
+/** Names of the instances that answer, sorted. Sockets of processes that are gone are removed. */
+export async function runningInstances(): Promise<string[]> {
+  const names = readdirSync(instanceDirectory())
+    .filter(file => file.endsWith(SUFFIX))
+    .map(file => file.slice(0, -SUFFIX.length))
+    .sort()
+  const alive = await Promise.all(names.map(isAlive))
+  return names.filter((_, index) => alive[index])
+}
+
+/** Whether a process listens on the instance's socket; a socket without one is removed. */
+export async function isAlive(name: string): Promise<boolean> {
+  const path = socketPath(name)
+  const refused = await new Promise<boolean>(resolve => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.once('error', () => resolve(true))
+  })
+  if (refused) rmSync(path, { force: true })
+  return !refused
+}

@@ -1,0 +1,130 @@
+/**
+ * QEMU's command line for the rig: an emulated PC with SVM and an IOMMU. Pure: strings in, strings out.
+ *
+ * PCI slots: 02 virtio-serial, 03 the drive with Bun, 04 and up the drives of the job. A saved state fits only a
+ * machine with the same devices, so the drives' slots are always there and an unused one has an empty medium.
+ */
+
+/** Slots for a job's own drives: one is the program, the rest are the caller's files. */
+export const DRIVE_SLOTS = 8
+const BUN_SLOT = 3
+const FIRST_JOB_SLOT = 4
+
+/** The byte streams between us and L1, in the order of their virtio port numbers. */
+export const PORTS = ['job', 'stdin', 'stdout', 'stderr', 'control'] as const
+export type PortName = (typeof PORTS)[number] | 'terminal'
+
+/** A host file that L1 sees as a virtio drive. */
+export interface Drive {
+  readonly hostPath: string
+  readonly writable: boolean
+}
+
+/** How to call QEMU: a program with the arguments that come before all others, and its environment. */
+export interface QemuProgram {
+  readonly command: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly dataFolders: readonly string[]
+}
+
+/** What makes two machines interchangeable for a saved state, plus the files that may differ. */
+export interface MachineSpec {
+  readonly memoryMiB: number
+  readonly cpus: number
+  readonly kernel: string
+  readonly initrd: string
+  readonly params: string
+  readonly bunDisk: string
+}
+
+/** RAM of a machine: of its own, shared with a file that is being made, or a private copy of such a file. */
+export type Memory =
+  | { readonly kind: 'own' }
+  | { readonly kind: 'save'; readonly path: string }
+  | { readonly kind: 'restore'; readonly path: string }
+
+/** PCI slot of the job's drive `index`, as two hexadecimal digits. */
+export function driveSlot(index: number): string {
+  return (FIRST_JOB_SLOT + index).toString(16).padStart(2, '0')
+}
+
+/** Paths inside the run's private folder. */
+export interface RunPaths {
+  readonly socket: (name: PortName | 'monitor') => string
+  readonly console: string
+}
+
+/** The arguments for one machine; `stateFd` is the inherited descriptor to restore from. */
+export function qemuArguments(
+  program: QemuProgram,
+  spec: MachineSpec,
+  paths: RunPaths,
+  memory: Memory,
+  drives: readonly Drive[],
+  stateFd: number,
+): string[] {
+  return [
+    ...program.dataFolders.flatMap(folder => ['-L', folder]),
+    ...['-no-user-config', '-nodefaults', '-display', 'none', '-no-reboot'],
+    ...['-accel', 'tcg,thread=multi', '-machine', 'q35,kernel-irqchip=split,memory-backend=ram', '-cpu', 'max'],
+    ...['-smp', String(spec.cpus), '-m', String(spec.memoryMiB), '-object', memoryBackend(spec, memory)],
+    ...['-kernel', spec.kernel, '-initrd', spec.initrd, '-append', spec.params],
+    // Interrupt remapping makes VFIO work without unsafe interrupts; caching mode is what KVM hosts show.
+    ...['-device', 'intel-iommu,intremap=on,caching-mode=on'],
+    // A restored machine gets a new generation, and L1's kernel reseeds its random numbers.
+    ...['-device', 'vmgenid,guid=auto'],
+    ...['-chardev', `file,id=console,path=${escapeComma(paths.console)},append=on`, '-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=monitor,path=${escapeComma(paths.socket('monitor'))}`],
+    ...['-mon', 'chardev=monitor,mode=control'],
+    ...portArguments(paths),
+    ...driveArguments('bun', BUN_SLOT, { hostPath: spec.bunDisk, writable: false }),
+    ...Array.from({ length: Math.max(DRIVE_SLOTS, drives.length) }, (_, index) =>
+      driveArguments(`drive${index}`, FIRST_JOB_SLOT + index, drives[index]),
+    ).flat(),
+    ...migrationArguments(memory, stateFd),
+  ]
+}
+
+function memoryBackend(spec: MachineSpec, memory: Memory): string {
+  const size = `id=ram,size=${spec.memoryMiB}M`
+  if (memory.kind === 'own') return `memory-backend-ram,${size}`
+  const share = memory.kind === 'save' ? 'on' : 'off'
+  return `memory-backend-file,${size},mem-path=${escapeComma(memory.path)},share=${share}`
+}
+
+function migrationArguments(memory: Memory, stateFd: number): string[] {
+  if (memory.kind === 'own') return []
+  // RAM stays in its file: only the devices' state goes through the stream.
+  const ignoreShared = ['-global', 'migration.x-ignore-shared=on']
+  return memory.kind === 'save' ? ignoreShared : [...ignoreShared, '-incoming', `fd:${stateFd}`]
+}
+
+function portArguments(paths: RunPaths): string[] {
+  const bus = ['-device', 'virtio-serial-pci,id=ports,addr=02.0,max_ports=8']
+  const chardev = (name: PortName) => ['-chardev', `socket,id=${name},path=${escapeComma(paths.socket(name))}`]
+  const terminal = [...chardev('terminal'), '-device', 'virtconsole,bus=ports.0,nr=0,chardev=terminal']
+  const streams = PORTS.flatMap((name, index) => [
+    ...chardev(name),
+    '-device',
+    `virtserialport,bus=ports.0,nr=${index + 1},chardev=${name},name=bulkhead.${name}`,
+  ])
+  return [...bus, ...terminal, ...streams]
+}
+
+function driveArguments(name: string, slot: number, drive: Drive | undefined): string[] {
+  const empty = { driver: 'null-co', 'node-name': name, size: 512, 'read-only': true }
+  // Our own lock files keep the cached images whole; QEMU's locks would refuse a file that two runs read.
+  const file = drive && {
+    driver: 'raw',
+    'node-name': name,
+    'read-only': !drive.writable,
+    file: { driver: 'file', filename: drive.hostPath, locking: drive.writable ? 'auto' : 'off' },
+  }
+  const device = `virtio-blk-pci,drive=${name},addr=${slot.toString(16).padStart(2, '0')}.0`
+  return ['-blockdev', JSON.stringify(file ?? empty), '-device', device]
+}
+
+/** QEMU's own escape for a comma inside a key=value option. */
+function escapeComma(value: string): string {
+  return value.replaceAll(',', ',,')
+}

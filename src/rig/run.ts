@@ -1,0 +1,147 @@
+/** One command run in L1: its streams, its control channel and its exit status. */
+import { HostError } from '../base/errors.ts'
+import { EndMarker } from './end-marker.ts'
+import { type Job, jobScript, newMarker } from './job.ts'
+import type { L1 } from './l1.ts'
+import { driveSlot, type PortName } from './qemu.ts'
+import type { PortSocket } from './sockets.ts'
+
+/** The quiet figure for a cold boot is 3 s; emulation on a loaded machine has been seen to take ten times that. */
+const BOOT_TIMEOUT_MS = 120_000
+
+/** What L1 runs. */
+export interface RunCommand {
+  readonly command: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly driveCount: number
+  readonly terminal?: { readonly rows: number; readonly columns: number }
+  /** The command is ended after this long, and `exit` rejects. Nothing: no limit. */
+  readonly timeoutS?: number
+}
+
+/** Waits for L1's `ready`; `kill`s it and throws if that never comes. */
+export async function waitReady(l1: L1, lines: AsyncGenerator<string>): Promise<void> {
+  const timer = Promise.withResolvers<'late'>()
+  const handle = setTimeout(() => timer.resolve('late'), BOOT_TIMEOUT_MS)
+  try {
+    const line = await Promise.race([lines.next(), timer.promise])
+    if (line === 'late') throw l1.failure(`it was not up after ${BOOT_TIMEOUT_MS / 1000} s`)
+    if (line.done || line.value !== 'ready') throw l1.failure('it ended while it started')
+  } finally {
+    clearTimeout(handle)
+  }
+}
+
+/**
+ * A running command. Read `stdout` and `stderr` to their ends (or `terminal` when interactive): unread output makes
+ * the command wait.
+ */
+export class RigRun {
+  /** The command's exit status as a shell gives it; rejects with a `HostError` if L1 dies or the limit passes. */
+  readonly exit: Promise<number>
+  readonly #marker = newMarker()
+  readonly #limit: ReturnType<typeof setTimeout> | undefined
+  #late = false
+
+  private constructor(
+    private readonly l1: L1,
+    private readonly ports: Readonly<Record<PortName, PortSocket>>,
+    lines: AsyncGenerator<string>,
+    private readonly timeoutS: number | undefined,
+  ) {
+    this.exit = this.#readStatus(lines)
+    // The caller may look at it only after the streams have ended.
+    this.exit.catch(() => {})
+    if (timeoutS !== undefined)
+      this.#limit = setTimeout(() => {
+        this.#late = true
+        void this.kill()
+      }, timeoutS * 1000)
+  }
+
+  /** Hands the command to an L1 that waits for one. */
+  static async begin(l1: L1, lines: AsyncGenerator<string>, what: RunCommand): Promise<RigRun> {
+    const [job, stdin, stdout, stderr, control, terminal] = await Promise.all(
+      (['job', 'stdin', 'stdout', 'stderr', 'control', 'terminal'] as const).map(name => l1.port(name)),
+    )
+    const ports = { job, stdin, stdout, stderr, control, terminal } as Record<PortName, PortSocket>
+    const run = new RigRun(l1, ports, lines, what.timeoutS)
+    const script = jobScript({
+      command: what.command,
+      env: what.env,
+      slots: Array.from({ length: what.driveCount }, (_, index) => driveSlot(index)),
+      ...(what.terminal && { terminal: what.terminal }),
+      clockMs: Date.now(),
+      marker: run.#marker,
+    } satisfies Job)
+    const body = Buffer.from(script)
+    await ports.job.write(Buffer.concat([Buffer.from(`job ${body.length}\n`), body]))
+    return run
+  }
+
+  /** The command's standard input; null ends it. Resolves when the bytes are on their way. */
+  async stdin(bytes: Uint8Array | null): Promise<void> {
+    if (bytes === null) this.ports.stdin.end()
+    else await this.ports.stdin.write(bytes)
+  }
+
+  get stdout(): AsyncGenerator<Uint8Array> {
+    return this.#output(this.ports.stdout)
+  }
+
+  get stderr(): AsyncGenerator<Uint8Array> {
+    return this.#output(this.ports.stderr)
+  }
+
+  /** What an interactive command prints on its terminal. */
+  get terminal(): AsyncGenerator<Uint8Array> {
+    return this.#output(this.ports.terminal)
+  }
+
+  /** What is typed at an interactive command. */
+  type(bytes: Uint8Array): Promise<void> {
+    return this.ports.terminal.write(bytes)
+  }
+
+  /** The other end of what L1's command opens at $BULKHEAD_CONTROL. */
+  get control(): PortSocket {
+    return this.ports.control
+  }
+
+  /** Sends a signal to the command: `signal('TERM')`. */
+  signal(name: 'INT' | 'TERM' | 'HUP' | 'KILL'): Promise<void> {
+    return this.ports.job.write(Buffer.from(`signal ${name}\n`))
+  }
+
+  /** Tells an interactive command its terminal's new size. */
+  resize(rows: number, columns: number): Promise<void> {
+    return this.ports.job.write(Buffer.from(`size ${rows} ${columns}\n`))
+  }
+
+  /** Ends L1 at once and removes what the run left. Call it when the run is over, however that came. */
+  async kill(): Promise<void> {
+    clearTimeout(this.#limit)
+    await this.l1.kill()
+  }
+
+  async *#output(port: PortSocket): AsyncGenerator<Uint8Array> {
+    const end = new EndMarker(Buffer.from(this.#marker))
+    for await (const chunk of port.read()) {
+      const output = end.push(chunk)
+      if (output.length > 0) yield output
+      if (end.found) return
+    }
+    const rest = end.rest()
+    if (rest.length > 0) yield rest
+  }
+
+  async #readStatus(lines: AsyncGenerator<string>): Promise<number> {
+    for await (const line of lines) {
+      const status = /^status (\d+)$/.exec(line)
+      if (status) return Number(status[1])
+    }
+    if (this.#late) throw new HostError(`the command was ended: it ran for more than ${this.timeoutS} s`)
+    await this.l1.ended
+    throw this.l1.failure('it ended before the command did')
+  }
+}

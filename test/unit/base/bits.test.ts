@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest'
+import { alignDown, alignUp } from '../../../src/base/bits.ts'
+
+describe('alignUp', () => {
+  it.each([
+    [0, 4096, 0],
+    [1, 4096, 4096],
+    [4096, 4096, 4096],
+    [2 ** 40 + 1, 2 ** 21, 2 ** 40 + 2 ** 21],
+    [13, 12, 24],
+  ])('takes %d to a multiple of %d', (value, alignment, result) => {
+    expect(alignUp(value, alignment)).toBe(result)
+  })
+})
+
+describe('alignDown', () => {
+  it.each([
+    [4095, 4096, 0],
+    [4096, 4096, 4096],
+    [2 ** 40 + 2 ** 21 - 1, 2 ** 21, 2 ** 40],
+    [13, 12, 12],
+  ])('takes %d to a multiple of %d', (value, alignment, result) => {
+    expect(alignDown(value, alignment)).toBe(result)
+  })
+})
