@@ -3,7 +3,7 @@
  * ELF kernels: loadable segments, entry and the PVH note, all checked against the file. System V gABI chapters 4, 5.
  * Section headers are not read: kernels are often stripped of them.
  */
-import elfy from 'elfy'
+import type elfy from 'elfy'
 import { alignUp } from '../base/bits.ts'
 import { BadInput } from '../base/errors.ts'
 import { type Extent, overlaps } from './memory-map.ts'
@@ -59,7 +59,9 @@ export function readElf(image: Uint8Array, name: string): ElfKernel {
 
 function parse(file: Buffer, name: string): { header: elfy.Header; programs: readonly elfy.Program[] } {
   try {
-    const parser = new elfy.Parser()
+    // Loaded when it is needed: kernels that are no ELF files start milliseconds sooner.
+    const { Parser } = require('elfy') as typeof elfy
+    const parser = new Parser()
     const header = parser.parseHeader(file)
     checkHeader(header, file.length, name)
     return { header, programs: parser.parsePrograms(file, header) }

@@ -1,7 +1,8 @@
 /** Runs a guest on this host's KVM. */
 import type { Log } from '../base/log.ts'
+import { serveChannel } from '../control/channel.ts'
 import { machineControl } from '../control/machine-control.ts'
-import { answerLines, type ControlHandler, ControlServer } from '../control/server.ts'
+import { type ControlHandler, ControlServer } from '../control/server.ts'
 import type { MachineConfig } from '../machine/config.ts'
 import { Machine, type Outcome } from '../machine/machine.ts'
 import type { RunRequest } from './run-options.ts'
@@ -66,15 +67,7 @@ async function openControl(name: string, handler: ControlHandler): Promise<Dispo
     const server = await ControlServer.listen(name, handler)
     return { [Symbol.dispose]: () => server.close() }
   }
-  const output = Bun.file(channel).writer()
-  const lines = answerLines(handler, line => {
-    output.write(line)
-    void output.flush()
-  })
-  void (async () => {
-    for await (const chunk of Bun.file(channel).stream()) lines.push(chunk)
-  })()
-  return { [Symbol.dispose]: () => {} }
+  return serveChannel(channel, handler)
 }
 
 /** What may end a run from outside: signals, the time-out, a closed output. */

@@ -1,8 +1,7 @@
 /** The options of `run` and what they come to. */
 import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, type LogLevel } from '../base/log.ts'
-import type { BootProtocol } from '../boot/kernel.ts'
-import { MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from '../machine/config.ts'
+import { type BootProtocol, MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from '../machine/config.ts'
 import {
   noPositionals,
   type Options,

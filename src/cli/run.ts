@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import { BadInput } from '../base/errors.ts'
 import { Log } from '../base/log.ts'
 import { kvmHost } from '../kvm/host-kind.ts'
-import { type MachineConfig, planMachine } from '../machine/config.ts'
+import { isMultiboot, type MachineConfig, planMachine } from '../machine/config.ts'
 import { mapImage } from './images.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
@@ -18,7 +18,8 @@ const LINUX_PARAMS = 'console=ttyS0 panic=-1 reboot=k'
 export interface GuestFiles {
   readonly kernel: string
   readonly initrd: string | undefined
-  readonly params: string
+  /** Kernel parameters of the default guest; undefined when none of it is used. */
+  readonly defaultParams: string | undefined
 }
 
 /** `bulkhead run`. */
@@ -41,7 +42,7 @@ export async function run(words: readonly string[]): Promise<number> {
   using raw = ownsTerminal ? rawTerminal() : undefined
   const end =
     rigReason !== undefined
-      ? await (await import('./run-rig.ts')).runInRig(request, files, log, ownsTerminal)
+      ? await (await import('./run-rig.ts')).runInRig(request, files, { log, ownsTerminal })
       : await runHere(request, config, log, terminal, ownsTerminal)
   raw?.[Symbol.dispose]()
   report(end, log)
@@ -78,11 +79,10 @@ function reasonForRig(request: RunRequest): string | undefined {
 /** The user's files, or the default guest's, which are fetched on first use. */
 async function findFiles(request: RunRequest, log: Log): Promise<GuestFiles> {
   const { kernel, initrd, command } = request
-  if (kernel !== undefined && command === undefined) return { kernel, initrd, params: request.params }
-  const guest = handedOver() ?? (await (await import('../guest/default-guest.ts')).prepareDefaultGuest(log))
+  if (kernel !== undefined && command === undefined) return { kernel, initrd, defaultParams: undefined }
+  const guest = handedOver() ?? (await (await import('../guest/default-guest.ts')).prepareDefaultGuest({ log }))
   log.phase('default guest ready')
-  const params = `${guest.params} ${request.params}`.trim()
-  return { kernel: kernel ?? guest.kernel, initrd: guest.initrd, params }
+  return { kernel: kernel ?? guest.kernel, initrd: guest.initrd, defaultParams: guest.params }
 }
 
 /** Inside the rig: the default guest as the outer process prepared it. */
@@ -112,7 +112,11 @@ async function configure(
     const { jobCpio } = await import('../guest/job.ts')
     parts.push(jobCpio({ argv: request.command, terminal, term: process.env['TERM'] }))
   }
-  const isMultiboot = request.protocol === 'multiboot' || (await isMultibootImage(image, request))
+  const isLinux = !isMultiboot(image, request.protocol)
+  if (request.command !== undefined && !isLinux)
+    throw new BadInput(`a command runs in Linux, and ${files.kernel} is a multiboot kernel: leave out the command`)
+  // A kernel of the user's own that is Linux is told how to talk to us; the default guest's recipe knows.
+  const params = files.defaultParams ?? (isLinux ? LINUX_PARAMS : '')
   return {
     memoryMiB: request.memoryMiB,
     cpus: request.cpus,
@@ -122,15 +126,9 @@ async function configure(
       ...(request.protocol === undefined ? {} : { protocol: request.protocol }),
     },
     ...(parts.length === 0 ? {} : { initrd: { parts, name: request.initrd ?? 'the initrd' } }),
-    cmdline: isMultiboot || request.kernel === undefined ? files.params : `${LINUX_PARAMS} ${files.params}`.trim(),
+    cmdline: `${params} ${request.params}`.trim(),
     ...(log.shows('debug') ? { debug: (message: string) => log.debug(message) } : {}),
   }
-}
-
-async function isMultibootImage(image: Uint8Array, request: RunRequest): Promise<boolean> {
-  if (request.protocol !== undefined) return false
-  const { findMultibootHeader } = await import('../boot/multiboot.ts')
-  return findMultibootHeader(image) !== undefined
 }
 
 function report(end: End, log: Log): void {

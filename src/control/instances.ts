@@ -13,7 +13,13 @@ export function instanceDirectory(): string {
   const runtime = process.env['XDG_RUNTIME_DIR']
   const uid = process.getuid?.() ?? 0
   const path = runtime === undefined || runtime === '' ? `/tmp/bulkhead-${uid}` : join(runtime, 'bulkhead')
-  mkdirSync(path, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    // What is there in its place is judged below.
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    if (code !== 'EEXIST') throw new HostError(`cannot make ${path} (${code}): set XDG_RUNTIME_DIR`, { cause: error })
+  }
   const stat = lstatSync(path)
   // Somebody else's directory in /tmp could hand our sockets to them.
   if (!stat.isDirectory() || stat.uid !== uid) throw new HostError(`${path} is not a directory of yours: remove it`)
@@ -43,14 +49,16 @@ export async function runningInstances(): Promise<string[]> {
 /** Whether a process listens on the instance's socket; a socket without one is removed. */
 export async function isAlive(name: string): Promise<boolean> {
   const path = socketPath(name)
-  const refused = await new Promise<boolean>(resolve => {
+  const refusal = await new Promise<string | undefined>(resolve => {
     const socket = connect(path)
     socket.once('connect', () => {
       socket.destroy()
-      resolve(false)
+      resolve(undefined)
     })
-    socket.once('error', () => resolve(true))
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code))
   })
-  if (refused) rmSync(path, { force: true })
-  return !refused
+  if (refusal === undefined) return true
+  if (refusal === 'ECONNREFUSED') rmSync(path, { force: true })
+  // Any other refusal but a missing file (a full backlog, say) comes from somebody who is there.
+  return refusal !== 'ECONNREFUSED' && refusal !== 'ENOENT'
 }

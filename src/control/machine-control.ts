@@ -11,7 +11,7 @@ const MAX_READ_BYTES = 1 << 20
 export interface MachineStat {
   readonly name: string
   readonly pid: number
-  readonly state: 'running' | 'paused'
+  readonly state: 'starting' | 'running' | 'paused'
   /** Where the machine runs: on this host's KVM, or in the rig. */
   readonly host: 'kvm' | 'rig'
   readonly kernel: string
@@ -50,6 +50,9 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
         return null
       case 'stop':
         machine.stop()
+        return null
+      case 'break':
+        machine.sendBreak()
         return null
       case 'powerButton':
         machine.pressPowerButton()

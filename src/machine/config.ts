@@ -2,6 +2,9 @@
 import { firmwareTables, memoryMap } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import { type BootPlan, type BootProtocol, planBoot } from '../boot/kernel.ts'
+import { findMultibootHeader } from '../boot/multiboot.ts'
+
+export type { BootProtocol } from '../boot/kernel.ts'
 
 const MIB = 2 ** 20
 
@@ -52,4 +55,9 @@ export function planMachine(config: MachineConfig): BootPlan {
     rsdp: tables.rsdp,
   })
   return { ...plan, segments: [...plan.segments, ...tables.segments] }
+}
+
+/** Whether a kernel image is entered by multiboot, so that it is no Linux and takes no words of ours. */
+export function isMultiboot(image: Uint8Array, protocol: BootProtocol | undefined): boolean {
+  return protocol === undefined ? findMultibootHeader(image) !== undefined : protocol === 'multiboot'
 }

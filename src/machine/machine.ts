@@ -107,10 +107,10 @@ export class Machine {
       await this.close()
       throw error
     }
-    if (this.ending === undefined) for (const vcpu of this.vcpus) vcpu.resume()
+    if (this.ending === undefined && this.pauses === 0) for (const vcpu of this.vcpus) vcpu.resume()
   }
 
-  /** Holds all vCPUs out of the guest; calls may nest. */
+  /** Holds all vCPUs out of the guest; calls may nest. Before `start`, it starts held. */
   async pause(): Promise<void> {
     this.pauses++
     await Promise.all(this.vcpus.map(vcpu => vcpu.pause()))
@@ -186,10 +186,11 @@ export class Machine {
     const most = kvm.maxVcpus()
     if (config.cpus > most) throw new HostError(`this host's KVM runs at most ${most} vCPUs: lower -c`)
     const vm = opened.use(kvm.createVm())
-    prepareVm(vm)
     const ram = opened.use(Ram.create(ramRanges(config.memoryMiB * MIB)))
     for (const [slot, block] of ram.blocks.entries())
       vm.setMemory({ slot, guestAddress: block.start, sizeBytes: block.size, hostAddress: block.hostAddress })
+    // After the memory slots: with an interrupt controller each slot would wait for a grace period of the kernel's.
+    prepareVm(vm)
     const memory = viewRam(ram.blocks)
     for (const { gpa, bytes } of plan.segments)
       assert(memory.write(gpa, bytes), `boot segment at ${gpa.toString(16)} lies in RAM`)

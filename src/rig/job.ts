@@ -8,14 +8,19 @@ export interface TerminalSize {
   readonly columns: number
 }
 
+/**
+ * What the command's streams are: the virtio ports themselves, pipes that lead to them (which it can open again as
+ * /dev/stderr), or a terminal.
+ */
+export type Connection = 'direct' | 'pipes' | TerminalSize
+
 /** What L1 is to run and on what. */
 export interface Job {
   readonly command: readonly string[]
   readonly env: Readonly<Record<string, string>>
   /** PCI slots of the drives to bind, in order: /dev/vdb, /dev/vdc and so on. */
   readonly slots: readonly string[]
-  /** Set for an interactive terminal; otherwise the command gets the three streams. */
-  readonly terminal?: TerminalSize
+  readonly connection: Connection
   readonly clockMs: number
   readonly marker: string
 }
@@ -33,17 +38,17 @@ export function shellQuote(text: string): string {
 
 /** The job as shell text. */
 export function jobScript(job: Job): string {
-  const terminal = job.terminal
+  const terminal = typeof job.connection === 'string' ? undefined : job.connection
   const exports = Object.entries(job.env).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new BadInput(`${name} is no name for an environment variable`)
     return `export ${name}=${shellQuote(value)}`
   })
   return [
     `DISKS=${shellQuote(job.slots.join(' '))}`,
-    `CLOCK=${(job.clockMs / 1000).toFixed(3)}`,
+    `CLOCK=${Math.round(job.clockMs / 1000)}`,
     `ENTROPY=${randomBytes(32).toString('hex')}`,
     `MARK=${shellQuote(job.marker)}`,
-    `MODE=${terminal ? 'shell' : 'run'}`,
+    `MODE=${terminal ? 'terminal' : job.connection}`,
     `ROWS=${terminal?.rows ?? 0}`,
     `COLUMNS=${terminal?.columns ?? 0}`,
     ...exports,

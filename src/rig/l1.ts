@@ -7,12 +7,20 @@ import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { HostError } from '../base/errors.ts'
-import { type Drive, type MachineSpec, type Memory, PORTS, type PortName, type QemuProgram, qemuArguments } from './qemu.ts'
+import {
+  type Drive,
+  type MachineSpec,
+  type Memory,
+  PORTS,
+  type PortName,
+  type QemuProgram,
+  qemuArguments,
+} from './qemu.ts'
 import { PortListener, type PortSocket } from './sockets.ts'
 
 const FOLDER_PREFIX = 'bulkhead-rig-'
-/** Descriptor at which the child finds the saved state. */
-const STATE_FD = 3
+/** Descriptor at which QEMU finds the saved state. */
+export const STATE_FD = 3
 const CONSOLE_LINES = 15
 
 /** What to start: the machine, where its memory comes from, and the job's drives. */
@@ -60,7 +68,7 @@ export class L1 {
         listeners.set(name, await PortListener.open(socket(name)))
       const paths = { socket, console: join(folder, 'console.log') }
       const { program, spec, memory, drives } = options
-      const args = qemuArguments(program, spec, paths, memory, drives, STATE_FD)
+      const args = qemuArguments(program, spec, paths, memory, drives)
       const state = options.statePath === undefined ? undefined : openSync(options.statePath, 'r')
       const command = [...dieWithParent(), ...program.command, ...args]
       const errors: Buffer[] = []

@@ -2,6 +2,8 @@
 import { HostError } from '../base/errors.ts'
 import type { PortSocket } from './sockets.ts'
 
+const POLL_MS = 5
+
 type Reply = { readonly return?: unknown; readonly error?: { readonly desc?: string } }
 
 /** One monitor connection; commands one at a time. */
@@ -31,16 +33,36 @@ export class Monitor {
     }
   }
 
-  /** Stops the machine and writes its devices' state to the shell command's input. */
+  /** Stops the machine and writes its devices' state to the shell command's input; RAM stays in its file. */
   async save(shellCommand: string): Promise<void> {
     await this.execute('stop')
+    await this.#leaveRamInItsFile()
     await this.execute('migrate', { uri: `exec:${shellCommand}` })
+    await this.#migrated('save')
+  }
+
+  /** Loads the state behind the inherited descriptor `fd` and lets the machine run. */
+  async restore(fd: number): Promise<void> {
+    await this.#leaveRamInItsFile()
+    await this.execute('migrate-incoming', { uri: `fd:${fd}` })
+    await this.#migrated('restore')
+    // It was saved while stopped, and that is part of the state.
+    await this.execute('cont')
+  }
+
+  #leaveRamInItsFile(): Promise<unknown> {
+    return this.execute('migrate-set-capabilities', {
+      capabilities: [{ capability: 'x-ignore-shared', state: true }],
+    })
+  }
+
+  async #migrated(what: string): Promise<void> {
     for (;;) {
       const info = (await this.execute('query-migrate')) as { status?: string; 'error-desc'?: string }
       if (info.status === 'completed') return
       if (info.status === 'failed' || info.status === 'cancelled')
-        throw new HostError(`QEMU could not save the machine: ${info['error-desc'] ?? info.status}`)
-      await Bun.sleep(20)
+        throw new HostError(`QEMU could not ${what} the machine: ${info['error-desc'] ?? info.status}`)
+      await Bun.sleep(POLL_MS)
     }
   }
 }

@@ -48,20 +48,26 @@ export function driveSlot(index: number): string {
   return (FIRST_JOB_SLOT + index).toString(16).padStart(2, '0')
 }
 
+/** What of the machine's shape this file decides: two machines of one shape can take each other's state. */
+export function machineShape(): string {
+  const program = { command: [], env: {}, dataFolders: [] }
+  const spec = { memoryMiB: 0, cpus: 0, kernel: '', initrd: '', params: '', bunDisk: '' }
+  return qemuArguments(program, spec, { socket: name => name, console: '' }, { kind: 'own' }, []).join(' ')
+}
+
 /** Paths inside the run's private folder. */
 export interface RunPaths {
   readonly socket: (name: PortName | 'monitor') => string
   readonly console: string
 }
 
-/** The arguments for one machine; `stateFd` is the inherited descriptor to restore from. */
+/** The arguments for one machine. */
 export function qemuArguments(
   program: QemuProgram,
   spec: MachineSpec,
   paths: RunPaths,
   memory: Memory,
   drives: readonly Drive[],
-  stateFd: number,
 ): string[] {
   return [
     ...program.dataFolders.flatMap(folder => ['-L', folder]),
@@ -81,7 +87,8 @@ export function qemuArguments(
     ...Array.from({ length: Math.max(DRIVE_SLOTS, drives.length) }, (_, index) =>
       driveArguments(`drive${index}`, FIRST_JOB_SLOT + index, drives[index]),
     ).flat(),
-    ...migrationArguments(memory, stateFd),
+    // The monitor gives the word, after it has chosen what travels in the stream.
+    ...(memory.kind === 'restore' ? ['-incoming', 'defer'] : []),
   ]
 }
 
@@ -90,13 +97,6 @@ function memoryBackend(spec: MachineSpec, memory: Memory): string {
   if (memory.kind === 'own') return `memory-backend-ram,${size}`
   const share = memory.kind === 'save' ? 'on' : 'off'
   return `memory-backend-file,${size},mem-path=${escapeComma(memory.path)},share=${share}`
-}
-
-function migrationArguments(memory: Memory, stateFd: number): string[] {
-  if (memory.kind === 'own') return []
-  // RAM stays in its file: only the devices' state goes through the stream.
-  const ignoreShared = ['-global', 'migration.x-ignore-shared=on']
-  return memory.kind === 'save' ? ignoreShared : [...ignoreShared, '-incoming', `fd:${stateFd}`]
 }
 
 function portArguments(paths: RunPaths): string[] {

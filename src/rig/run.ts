@@ -1,32 +1,34 @@
 /** One command run in L1: its streams, its control channel and its exit status. */
 import { HostError } from '../base/errors.ts'
 import { EndMarker } from './end-marker.ts'
-import { type Job, jobScript, newMarker } from './job.ts'
+import { type Connection, type Job, jobScript, newMarker } from './job.ts'
 import type { L1 } from './l1.ts'
 import { driveSlot, type PortName } from './qemu.ts'
 import type { PortSocket } from './sockets.ts'
 
-/** The quiet figure for a cold boot is 3 s; emulation on a loaded machine has been seen to take ten times that. */
-const BOOT_TIMEOUT_MS = 120_000
+/** A job is taken in 20 ms; a restored machine that is broken shows by silence. */
+const START_LIMIT_MS = 30_000
 
 /** What L1 runs. */
 export interface RunCommand {
   readonly command: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly driveCount: number
-  readonly terminal?: { readonly rows: number; readonly columns: number }
+  readonly connection: Connection
   /** The command is ended after this long, and `exit` rejects. Nothing: no limit. */
   readonly timeoutS?: number
 }
 
-/** Waits for L1's `ready`; `kill`s it and throws if that never comes. */
-export async function waitReady(l1: L1, lines: AsyncGenerator<string>): Promise<void> {
+/** Waits for L1 to say `word` on its job port, and throws if it ends first or is silent for too long. */
+export async function expectLine(l1: L1, lines: AsyncGenerator<string>, word: string, limitMs: number): Promise<void> {
   const timer = Promise.withResolvers<'late'>()
-  const handle = setTimeout(() => timer.resolve('late'), BOOT_TIMEOUT_MS)
+  const handle = setTimeout(() => timer.resolve('late'), limitMs)
   try {
     const line = await Promise.race([lines.next(), timer.promise])
-    if (line === 'late') throw l1.failure(`it was not up after ${BOOT_TIMEOUT_MS / 1000} s`)
-    if (line.done || line.value !== 'ready') throw l1.failure('it ended while it started')
+    if (line === 'late') throw l1.failure(`it did not answer within ${limitMs / 1000} s`)
+    if (!line.done && line.value === word) return
+    if (line.done) await l1.ended
+    throw l1.failure(line.done ? 'it ended while it started' : `it said "${line.value}" and not "${word}"`)
   } finally {
     clearTimeout(handle)
   }
@@ -40,23 +42,18 @@ export class RigRun {
   /** The command's exit status as a shell gives it; rejects with a `HostError` if L1 dies or the limit passes. */
   readonly exit: Promise<number>
   readonly #marker = newMarker()
-  readonly #limit: ReturnType<typeof setTimeout> | undefined
+  readonly #exit = Promise.withResolvers<number>()
+  #limit: ReturnType<typeof setTimeout> | undefined
   #late = false
 
   private constructor(
     private readonly l1: L1,
     private readonly ports: Readonly<Record<PortName, PortSocket>>,
-    lines: AsyncGenerator<string>,
     private readonly timeoutS: number | undefined,
   ) {
-    this.exit = this.#readStatus(lines)
+    this.exit = this.#exit.promise
     // The caller may look at it only after the streams have ended.
     this.exit.catch(() => {})
-    if (timeoutS !== undefined)
-      this.#limit = setTimeout(() => {
-        this.#late = true
-        void this.kill()
-      }, timeoutS * 1000)
   }
 
   /** Hands the command to an L1 that waits for one. */
@@ -65,17 +62,19 @@ export class RigRun {
       (['job', 'stdin', 'stdout', 'stderr', 'control', 'terminal'] as const).map(name => l1.port(name)),
     )
     const ports = { job, stdin, stdout, stderr, control, terminal } as Record<PortName, PortSocket>
-    const run = new RigRun(l1, ports, lines, what.timeoutS)
+    const run = new RigRun(l1, ports, what.timeoutS)
     const script = jobScript({
       command: what.command,
       env: what.env,
       slots: Array.from({ length: what.driveCount }, (_, index) => driveSlot(index)),
-      ...(what.terminal && { terminal: what.terminal }),
+      connection: what.connection,
       clockMs: Date.now(),
       marker: run.#marker,
     } satisfies Job)
     const body = Buffer.from(script)
     await ports.job.write(Buffer.concat([Buffer.from(`job ${body.length}\n`), body]))
+    await expectLine(l1, lines, 'started', START_LIMIT_MS)
+    run.#watch(lines)
     return run
   }
 
@@ -122,6 +121,15 @@ export class RigRun {
   async kill(): Promise<void> {
     clearTimeout(this.#limit)
     await this.l1.kill()
+  }
+
+  #watch(lines: AsyncGenerator<string>): void {
+    this.#readStatus(lines).then(this.#exit.resolve, this.#exit.reject)
+    if (this.timeoutS === undefined) return
+    this.#limit = setTimeout(() => {
+      this.#late = true
+      void this.kill()
+    }, this.timeoutS * 1000)
   }
 
   async *#output(port: PortSocket): AsyncGenerator<Uint8Array> {

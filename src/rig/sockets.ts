@@ -82,7 +82,9 @@ export class PortListener {
     const server = createServer({ allowHalfOpen: true })
     const listener = new PortListener(server)
     await new Promise<void>((resolve, reject) => {
-      server.once('error', cause => reject(new HostError(`cannot listen at ${path}: set TMPDIR to a short path`, { cause })))
+      server.once('error', cause =>
+        reject(new HostError(`cannot listen at ${path}: set TMPDIR to a short path`, { cause })),
+      )
       server.listen(path, resolve)
     })
     return listener

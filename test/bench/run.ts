@@ -6,8 +6,10 @@ import { readFileSync } from 'node:fs'
 import { cpus, loadavg, release } from 'node:os'
 import { Skip } from './c-program.ts'
 import { exits } from './exits.ts'
+import { guest } from './guest.ts'
+import { start } from './start.ts'
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits }
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits, start, guest }
 
 async function main(names: readonly string[]): Promise<number> {
   const unknown = names.filter(name => !Object.hasOwn(BENCHMARKS, name))

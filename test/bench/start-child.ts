@@ -24,9 +24,9 @@ function watch<Method extends string>(
 }
 
 async function main(imagePath: string): Promise<void> {
-  mark('runtime start')
+  mark('runtime')
   const { readFileSync, writeSync } = await import('node:fs')
-  const { Machine } = await import('../../src/machine/machine.ts')
+  const { Machine } = await import('../../src/index.ts')
   const { MachineWorker } = await import('../../src/machine/worker.ts')
   const { Kvm } = await import('../../src/kvm/kvm.ts')
   const { Vm } = await import('../../src/kvm/vm.ts')
@@ -59,6 +59,8 @@ async function main(imagePath: string): Promise<void> {
   await machine.start()
   mark('all threads ready')
   await machine.finished
+  const peakKiB = /^VmHWM:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+  writeSync(2, `peak RSS KiB\t${peakKiB}\n`)
   writeSync(2, marks.map(([name, ns]) => `${name}\t${Math.round(ns)}\n`).join(''))
 }
 

@@ -72,6 +72,39 @@ export class Assembler {
     return this.raw(0xa1, ...le32(address))
   }
 
+  /** mov dword [address], value */
+  set(address: number, value: number): this {
+    return this.raw(0xc7, 0x05, ...le32(address), ...le32(value))
+  }
+
+  /** lock inc dword [address] */
+  increment(address: number): this {
+    return this.raw(0xf0, 0xff, 0x05, ...le32(address))
+  }
+
+  /** mov esp, value */
+  esp(value: number): this {
+    return this.raw(0xbc, ...le32(value))
+  }
+
+  /** mov esi, value */
+  esi(value: number): this {
+    return this.raw(0xbe, ...le32(value))
+  }
+
+  /** mov edi, value */
+  edi(value: number): this {
+    return this.raw(0xbf, ...le32(value))
+  }
+
+  /** Waits until the bits of `mask` are set in COM1's line status. */
+  awaitLineStatus(mask: number): this {
+    const wait = this.here
+    // test al, mask; jz wait
+    this.in8(LSR).raw(0xa8, mask, 0x0f, 0x84)
+    return this.raw(...le32(wait - (this.here + 4)))
+  }
+
   /** dec ecx; jnz target */
   loop(target: number): this {
     this.raw(0x49)
@@ -91,11 +124,7 @@ export class Assembler {
   /** Sends `text` on COM1, waiting for room before each byte. */
   print(text: string): this {
     for (const char of new TextEncoder().encode(text)) {
-      const wait = this.here
-      // test al, 0x20; jz wait
-      this.in8(LSR).raw(0xa8, 0x20, 0x0f, 0x84)
-      this.raw(...le32(wait - (this.here + 4)))
-      this.eax(char).out8(COM1)
+      this.awaitLineStatus(0x20).eax(char).out8(COM1)
     }
     return this
   }
@@ -110,6 +139,11 @@ export class Assembler {
     return this.eax(value).out8(DEBUG_EXIT).spin()
   }
 
+  /** The code alone, for memory at LOAD_ADDRESS + 0x40. */
+  code(): Uint8Array {
+    return new Uint8Array(this.bytes)
+  }
+
   /** A bootable image of the code. */
   image(): Uint8Array {
     const header = multibootHeader(0x0001_0000, [LOAD_ADDRESS, LOAD_ADDRESS, 0, 0, LOAD_ADDRESS + CODE_OFFSET])
@@ -120,6 +154,7 @@ export class Assembler {
   }
 }
 
-function le32(value: number): number[] {
+/** The bytes of a 32-bit immediate. */
+export function le32(value: number): number[] {
   return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, (value >>> 24) & 0xff]
 }

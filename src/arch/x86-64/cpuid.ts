@@ -31,6 +31,10 @@ const ExtendedEcx = { cmpLegacy: 1 << 1, topologyExtensions: 1 << 22 } as const
 const LEVEL_SMT = 1
 const LEVEL_CORE = 2
 
+/** Leaf 0's EBX: the first four letters of "AuthenticAMD" and "HygonGenuine". */
+const VENDOR_AMD = 0x6874_7541
+const VENDOR_HYGON = 0x6f67_7948
+
 /** What is particular to one vCPU. */
 export interface CpuidOptions {
   readonly apicId: number
@@ -53,6 +57,7 @@ interface Registers {
 export function adjustCpuid(cpuid: CBuffer, options: CpuidOptions): void {
   addTopologyLeaves(cpuid)
   const { view } = cpuid
+  const amd = isAmd(cpuid)
   const count = view.getUint32(kvm_cpuid2.offset.nent, true)
   for (let i = 0; i < count; i++) {
     const at = kvm_cpuid2.size + i * ENTRY_SIZE
@@ -64,7 +69,7 @@ export function adjustCpuid(cpuid: CBuffer, options: CpuidOptions): void {
       ecx: view.getUint32(at + OFFSET.ecx, true),
       edx: view.getUint32(at + OFFSET.edx, true),
     }
-    adjustLeaf(leaf, options)
+    adjustLeaf(leaf, options, amd)
     view.setUint32(at + OFFSET.eax, leaf.eax >>> 0, true)
     view.setUint32(at + OFFSET.ebx, leaf.ebx >>> 0, true)
     view.setUint32(at + OFFSET.ecx, leaf.ecx >>> 0, true)
@@ -72,7 +77,7 @@ export function adjustCpuid(cpuid: CBuffer, options: CpuidOptions): void {
   }
 }
 
-function adjustLeaf(leaf: Registers, { apicId, cpus, tscDeadline }: CpuidOptions): void {
+function adjustLeaf(leaf: Registers, { apicId, cpus, tscDeadline }: CpuidOptions, amd: boolean): void {
   const bits = coreBits(cpus)
   switch (leaf.function) {
     case Leaf.features:
@@ -95,11 +100,11 @@ function adjustLeaf(leaf: Registers, { apicId, cpus, tscDeadline }: CpuidOptions
       adjustTopology(leaf, apicId, cpus, bits)
       break
     case Leaf.extendedFeatures:
-      leaf.ecx = cpus > 1 ? leaf.ecx | ExtendedEcx.cmpLegacy : leaf.ecx & ~ExtendedEcx.cmpLegacy
+      leaf.ecx = amd && cpus > 1 ? leaf.ecx | ExtendedEcx.cmpLegacy : leaf.ecx & ~ExtendedEcx.cmpLegacy
       break
     case Leaf.addressSizes:
       // ECX: threads in the package less one, and the width of the APIC ID's core field (AMD; reserved on Intel).
-      leaf.ecx = (bits << 12) | (cpus - 1)
+      leaf.ecx = amd ? (bits << 12) | (cpus - 1) : 0
       break
     case Leaf.amdCache: {
       if ((leaf.eax & 0x1f) === 0) break
@@ -156,6 +161,19 @@ function hasEntry(cpuid: CBuffer, leaf: number, index: number): boolean {
     const at = kvm_cpuid2.size + i * ENTRY_SIZE
     if (view.getUint32(at + OFFSET.function, true) !== leaf) continue
     if (view.getUint32(at + OFFSET.index, true) === index) return true
+  }
+  return false
+}
+
+/** AMD and Hygon describe cores in leaves that Intel reserves. */
+function isAmd(cpuid: CBuffer): boolean {
+  const { view } = cpuid
+  const count = view.getUint32(kvm_cpuid2.offset.nent, true)
+  for (let i = 0; i < count; i++) {
+    const at = kvm_cpuid2.size + i * ENTRY_SIZE
+    if (view.getUint32(at + OFFSET.function, true) !== Leaf.basic) continue
+    const vendor = view.getUint32(at + OFFSET.ebx, true)
+    return vendor === VENDOR_AMD || vendor === VENDOR_HYGON
   }
   return false
 }

@@ -32,6 +32,7 @@ describe('Console', () => {
       seen.push(text(piece))
       return busy.promise
     })
+    await settle()
     output.push(bytes('first'))
     console.outputAvailable()
     output.push(bytes('0123456789abcdef'))

@@ -1,0 +1,54 @@
+/** `bulkhead rig shell` and `bulkhead rig run`: work on the emulated host itself. */
+import { BadInput } from '../base/errors.ts'
+import { LOG_LEVELS, Log } from '../base/log.ts'
+import type { RigOptions } from '../rig/rig.ts'
+import { type Options, parseArguments, parseChoice, parseInteger, parseMemory, parseSeconds } from './arguments.ts'
+import { isInteractive, rawTerminal } from './terminal.ts'
+
+export const RIG_OPTIONS: Options = {
+  mem: { short: 'm', value: 'MEM', help: 'memory for what runs there, beside its system (default 512M)' },
+  cpus: { short: 'c', value: 'CPUS', help: 'vCPUs of the guest it is for, 1 to 16 (default 1)' },
+  timeout: { value: 'S', help: 'rig run: end the command after S seconds' },
+  loglevel: { value: LOG_LEVELS.join('|'), help: 'how much to tell on standard error (default warning)' },
+}
+
+const DEFAULT_MEMORY_MIB = 512
+const MAX_MEMORY_MIB = 2 ** 20
+const MAX_CPUS = 16
+
+/** `bulkhead rig`. */
+export async function rig(words: readonly string[]): Promise<number> {
+  const { values, positionals, rest } = parseArguments('rig', words, RIG_OPTIONS)
+  const [verb, extra] = positionals
+  if (verb !== 'shell' && verb !== 'run')
+    throw new BadInput('rig is followed by "shell" or "run": see bulkhead help rig')
+  if (extra !== undefined) throw new BadInput(`rig ${verb} does not take "${extra}": put the command behind --`)
+  const memory = values['mem'] === undefined ? DEFAULT_MEMORY_MIB : parseMemory('--mem', values['mem'])
+  if (memory < 1 || memory > MAX_MEMORY_MIB) throw new BadInput(`--mem must be 1M to ${MAX_MEMORY_MIB}M`)
+  const abort = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => abort.abort())
+  const options: RigOptions = {
+    log: new Log(parseChoice('--loglevel', values['loglevel'] ?? 'warning', LOG_LEVELS)),
+    guestMemoryMiB: memory,
+    cpus: values['cpus'] === undefined ? 1 : parseInteger('--cpus', values['cpus'], 1, MAX_CPUS),
+    abort: abort.signal,
+    ...(values['timeout'] === undefined ? {} : { timeoutS: parseSeconds('--timeout', values['timeout']) / 1000 }),
+  }
+  const session = await import('../rig/session.ts')
+  const streams = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr }
+  if (verb === 'run') {
+    if (rest === undefined || rest.length === 0) throw new BadInput('rig run needs a command: rig run -- COMMAND...')
+    return session.rigRun(rest, streams, options)
+  }
+  if (rest !== undefined) throw new BadInput('rig shell takes no command: use rig run -- COMMAND...')
+  if (values['timeout'] !== undefined) throw new BadInput('--timeout goes with rig run')
+  if (!isInteractive()) throw new BadInput('rig shell needs a terminal: use rig run -- COMMAND...')
+  using _raw = rawTerminal()
+  const { rows, columns } = process.stdout
+  const onResize = (listener: (rows: number, columns: number) => void) => {
+    const resized = () => listener(process.stdout.rows, process.stdout.columns)
+    process.stdout.on('resize', resized)
+    return () => void process.stdout.off('resize', resized)
+  }
+  return await session.rigShell(streams, { rows, columns, onResize }, options)
+}

@@ -1,0 +1,112 @@
+/** Runs a guest inside the rig: the same `run` on the emulated host, with its streams and its control socket here. */
+import type { Log } from '../base/log.ts'
+import { ControlServer } from '../control/server.ts'
+import { type RigRun, startRig } from '../rig/rig.ts'
+import { RigRelay } from './rig-relay.ts'
+import type { GuestFiles } from './run.ts'
+import type { RunRequest } from './run-options.ts'
+import { pump } from './session.ts'
+import type { End } from './status.ts'
+import { streamWriter } from './streams.ts'
+import { ESCAPE_HELP, EscapeFilter, terminalSize } from './terminal.ts'
+
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
+const SIGPIPE = 13
+
+/** What the rig's run needs to know besides its request. */
+export interface RigRunOptions {
+  readonly log: Log
+  /** The user's terminal is raw and belongs to the guest. */
+  readonly ownsTerminal: boolean
+}
+
+/** Runs the guest to its end. */
+export async function runInRig(request: RunRequest, files: GuestFiles, options: RigRunOptions): Promise<End> {
+  const { log, ownsTerminal } = options
+  const interruption = Promise.withResolvers<End>()
+  const abort = new AbortController()
+  const interrupt = (number: number) => {
+    interruption.resolve({ status: 128 + number })
+    abort.abort()
+  }
+  const handlers = Object.entries(SIGNALS).map(([signal, number]) => [signal, () => interrupt(number)] as const)
+  for (const [signal, handle] of handlers) process.on(signal, handle)
+  const relay = new RigRelay(request)
+  const server = await ControlServer.listen(request.name, (method, params) => relay.request(method, params))
+  try {
+    const started = startRig({
+      command: innerCommand(request),
+      files: [files.kernel, ...(files.initrd === undefined ? [] : [files.initrd])],
+      environment: paths => innerEnvironment(files, paths, ownsTerminal),
+      guestMemoryMiB: request.memoryMiB,
+      cpus: request.cpus,
+      log,
+      abort: abort.signal,
+    })
+    const run = await Promise.race([started, interruption.promise])
+    if (!('stdout' in run)) {
+      // It may come up yet.
+      await started.then(
+        late => late.kill(),
+        () => {},
+      )
+      return run
+    }
+    log.phase('rig ready')
+    try {
+      relay.connect(run)
+      const finished = connectStreams(run, relay, ownsTerminal, () => interrupt(SIGPIPE))
+      return await Promise.race([finished, interruption.promise])
+    } finally {
+      await run.kill()
+    }
+  } finally {
+    server.close()
+    for (const [signal, handle] of handlers) process.off(signal, handle)
+  }
+}
+
+/** The command line of the inner run. Its kernel is the first drive, and with it the options are those given here. */
+function innerCommand(request: RunRequest): readonly string[] {
+  const words = ['run', '--host', 'kvm', '--name', request.name, '--loglevel', request.logLevel]
+  words.push('--mem', String(request.memoryMiB), '--cpus', String(request.cpus))
+  if (request.kernel !== undefined) words.push('--kernel', '/dev/vdc')
+  if (request.initrd !== undefined) words.push('--initrd', '/dev/vdd')
+  if (request.params !== '') words.push(`--params=${request.params}`)
+  if (request.protocol !== undefined) words.push('--protocol', request.protocol)
+  if (request.timeoutMs !== undefined) words.push('--timeout', String(request.timeoutMs / 1000))
+  if (request.reboot) words.push('--reboot')
+  if (request.command !== undefined) words.push('--', ...request.command)
+  return words
+}
+
+function innerEnvironment(
+  files: GuestFiles,
+  [kernel, initrd]: readonly string[],
+  ownsTerminal: boolean,
+): Readonly<Record<string, string>> {
+  const guest = { kernel, initrd, params: files.defaultParams }
+  const { TERM } = process.env
+  return {
+    ...(files.defaultParams === undefined ? {} : { BULKHEAD_GUEST: JSON.stringify(guest) }),
+    ...(ownsTerminal ? { BULKHEAD_TERMINAL: JSON.stringify(terminalSize()) } : {}),
+    ...(TERM === undefined ? {} : { TERM }),
+  }
+}
+
+/** Passes the streams both ways; resolves with the inner run's status after the last of its output. */
+async function connectStreams(run: RigRun, relay: RigRelay, ownsTerminal: boolean, onClosed: () => void): Promise<End> {
+  const filter = new EscapeFilter({
+    quit: () => void relay.request('stop', {}),
+    sendBreak: () => void relay.request('break', {}),
+    help: () => void process.stderr.write(ESCAPE_HELP),
+  })
+  void pump(bytes => run.stdin(ownsTerminal ? filter.filter(bytes) : bytes)).then(() => run.stdin(null))
+  const pass = async (from: AsyncIterable<Uint8Array>, to: NodeJS.WriteStream) => {
+    const write = streamWriter(to, onClosed)
+    for await (const bytes of from) await write(bytes)
+  }
+  await Promise.all([pass(run.stdout, process.stdout), pass(run.stderr, process.stderr)])
+  // What went wrong has been said by the inner run, on its standard error.
+  return { status: await run.exit }
+}

@@ -1,0 +1,115 @@
+/**
+ * The rig: runs commands on an emulated host (L1) that has a real KVM and a real IOMMU, where this host has none.
+ * `startRig` runs this same program there; `startProgram` runs anything.
+ */
+
+import { existsSync, rmSync } from 'node:fs'
+import type { Log } from '../base/log.ts'
+import type { Progress } from '../base/progress.ts'
+import type { Connection } from './job.ts'
+import { prepareRig, type Rig } from './prepare.ts'
+import { DRIVE_SLOTS, type Drive } from './qemu.ts'
+import { RigRun, type RunCommand } from './run.ts'
+import { bootCold, restoreState, saveState, statePath, type Waiting } from './saved-state.ts'
+
+export { RigRun } from './run.ts'
+
+/** What L1 itself needs beside its guest. */
+const OWN_MEMORY_MIB = 700
+/** Memory sizes of L1: few, so that few states are kept. It is touched lazily, so a large one costs little. */
+const MEMORY_CLASSES_MIB = [1536, 3072, 8192]
+/** The program comes first and has /dev/vdb. */
+const FIRST_FILE_DRIVE = 'c'.charCodeAt(0)
+
+/** How to run something in L1. */
+export interface RigOptions {
+  readonly log: Log
+  readonly progress?: Progress
+  /** Host files that L1 sees as block devices, in order; their size is rounded up to 512 bytes. */
+  readonly files?: readonly string[]
+  /** The command's environment, given the files' paths in L1. */
+  readonly environment?: (paths: readonly string[]) => Readonly<Record<string, string>>
+  /** Memory and CPUs of the guest that runs inside; L1 gets what it needs beside. */
+  readonly guestMemoryMiB?: number
+  readonly cpus?: number
+  readonly timeoutS?: number
+  readonly abort?: AbortSignal
+}
+
+/**
+ * Starts this program in L1 with the arguments `command`.
+ *
+ * @example const run = await startRig({ command: ['version'], log }); for await (const bytes of run.stdout) ...
+ */
+export function startRig(options: RigOptions & { readonly command: readonly string[] }): Promise<RigRun> {
+  return startProgram(['bun', '/bulkhead/cli.js', ...options.command], 'direct', options)
+}
+
+/** Starts any command in L1, which has busybox, and `bun` with this program at /bulkhead. */
+export async function startProgram(
+  argv: readonly string[],
+  connection: Connection,
+  options: RigOptions,
+): Promise<RigRun> {
+  const rig = await prepareRig(options)
+  const files = options.files ?? []
+  const drives = [rig.program, ...files].map(hostPath => ({ hostPath, writable: false }))
+  const paths = files.map((_, index) => `/dev/vd${String.fromCharCode(FIRST_FILE_DRIVE + index)}`)
+  const what: RunCommand = {
+    command: argv,
+    env: options.environment?.(paths) ?? {},
+    driveCount: drives.length,
+    connection,
+    ...(options.timeoutS !== undefined && { timeoutS: options.timeoutS }),
+  }
+  const spec = {
+    ...rig.machine,
+    memoryMiB: l1Memory(options.guestMemoryMiB ?? 0),
+    cpus: l1Cpus(options.cpus ?? 1),
+  }
+  const begin = async (waiting: Waiting) => {
+    try {
+      return await RigRun.begin(waiting.l1, waiting.lines, what)
+    } catch (error) {
+      await waiting.l1.kill()
+      throw error
+    }
+  }
+  return (
+    (await fromState(rig, spec, drives, options.log, begin)) ?? (await begin(await bootCold(rig.qemu, spec, drives)))
+  )
+}
+
+/** Runs in a restored machine; undefined when that fails and the machine must boot. */
+async function fromState(
+  rig: Rig,
+  spec: Rig['machine'] & { memoryMiB: number; cpus: number },
+  drives: readonly Drive[],
+  log: Log,
+  begin: (waiting: Waiting) => Promise<RigRun>,
+): Promise<RigRun | undefined> {
+  if (drives.length > DRIVE_SLOTS) return undefined
+  const path = statePath(rig.stateFolder, rig.qemu, spec)
+  try {
+    if (!existsSync(path)) await saveState(path, rig.qemu, spec)
+    log.phase('emulated host saved')
+    return await begin(await restoreState(path, rig.qemu, spec, drives))
+  } catch (error) {
+    // Whatever is wrong with the state, a boot does without it, and the next run makes a new one.
+    log.warning(`the emulated host's saved state is of no use, so it boots: ${(error as Error).message}`)
+    rmSync(path, { recursive: true, force: true })
+    return undefined
+  }
+}
+
+/** L1's memory for a guest's. */
+export function l1Memory(guestMemoryMiB: number): number {
+  const needed = guestMemoryMiB + OWN_MEMORY_MIB
+  const largest = MEMORY_CLASSES_MIB.at(-1) as number
+  return MEMORY_CLASSES_MIB.find(size => size >= needed) ?? Math.ceil(needed / largest) * largest
+}
+
+/** L1's CPUs for a guest's: two help four vCPUs; for one or two they cost boot time and give nothing. */
+export function l1Cpus(guestCpus: number): number {
+  return guestCpus > 2 ? 2 : 1
+}
