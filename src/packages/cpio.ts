@@ -73,7 +73,7 @@ export class CpioBuilder {
     return archive
   }
 
-  private add(path: string, mode: number, data = new Uint8Array(0), major = 0, minor = 0): this {
+  private add(path: string, mode: number, data: Uint8Array = new Uint8Array(0), major = 0, minor = 0): this {
     const parts = path.split('/')
     if (path === TRAILER || path.includes('\0') || parts.some(part => part === '' || part === '.' || part === '..'))
       throw new BadInput(`'${path}' cannot be a name in a cpio archive: use a relative path without '.' or '..'.`)

@@ -4,9 +4,7 @@
 export function compareVersions(a: string, b: string): number {
   const [left, right] = [split(a), split(b)]
   return (
-    left.epoch - right.epoch ||
-    comparePart(left.upstream, right.upstream) ||
-    comparePart(left.revision, right.revision)
+    left.epoch - right.epoch || comparePart(left.upstream, right.upstream) || comparePart(left.revision, right.revision)
   )
 }
 

@@ -1,50 +1,31 @@
 /** L1's kernel and initramfs, out of the unpacked packages. */
-import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename } from 'node:path'
 import { HostError } from '../base/errors.ts'
 import { extractVmlinux } from '../boot/payload.ts'
 import { CpioBuilder } from '../packages/cpio.ts'
-import { pickModules } from '../packages/modules.ts'
+import { addBusybox, readKernel, readModules } from '../packages/unpacked.ts'
 
-const MAX_MODULE = 64 << 20
 const FOLDERS = ['bin', 'bun', 'dev', 'etc', 'lib/modules', 'lib64', 'proc', 'root', 'run', 'sys', 'tmp'] as const
+const LOADER = 'ld-linux-x86-64.so.2'
 
 /** The ELF kernel of the one kernel package: QEMU starts it seconds sooner than a bzImage. */
 export function extractKernel(unpacked: string): Uint8Array {
-  const name = readdirSync(join(unpacked, 'boot')).find(file => file.startsWith('vmlinuz-'))
-  if (name === undefined) throw new HostError('the kernel package has no kernel image')
-  const vmlinux = extractVmlinux(readFileSync(join(unpacked, 'boot', name)), name)
-  if (vmlinux === undefined) throw new HostError(`${name} is compressed in a way that cannot be unpacked here`)
+  const { release, bzImage } = readKernel(unpacked)
+  const vmlinux = extractVmlinux(bzImage, release)
+  if (vmlinux === undefined) throw new HostError(`the kernel ${release} is compressed in a way unknown here`)
   return vmlinux
 }
 
 /** An initramfs with busybox, the modules in load order and `init`. */
-export async function buildInitrd(unpacked: string, modules: readonly string[], init: Uint8Array): Promise<Uint8Array> {
-  const busybox = join(unpacked, 'bin/busybox')
+export function buildInitrd(unpacked: string, modules: readonly string[], init: Uint8Array): Uint8Array {
   const archive = new CpioBuilder()
   for (const folder of FOLDERS) archive.directory(folder)
-  archive.file('init', init, 0o755).file('bin/busybox', readFileSync(busybox), 0o755)
-  for (const applet of run(busybox, ['--list']).toString().split('\n'))
-    if (applet !== '' && applet !== 'busybox') archive.symlink(`bin/${applet}`, 'busybox')
-  archive
-    .symlink('lib/x86_64-linux-gnu', '/bun/lib')
-    .symlink('lib64/ld-linux-x86-64.so.2', '/bun/lib/ld-linux-x86-64.so.2')
-  const folder = join(unpacked, 'lib/modules')
-  const release = readdirSync(folder)[0] as string
-  const picked = pickModules(join(folder, release), modules, path => readModule(busybox, path))
+  archive.file('init', init, 0o755)
+  addBusybox(archive, unpacked)
+  // Bun's drive has the C library; these are the places where programs look for it.
+  archive.symlink('lib/x86_64-linux-gnu', '/bun/lib').symlink(`lib64/${LOADER}`, `/bun/lib/${LOADER}`)
+  const picked = readModules(unpacked, readKernel(unpacked).release, modules)
   for (const module of picked) archive.file(`lib/modules/${basename(module.path)}`, module.image)
   archive.file('etc/modules', picked.map(module => `${basename(module.path)}\n`).join(''))
   return archive.build()
-}
-
-function readModule(busybox: string, path: string): Uint8Array {
-  return path.endsWith('.xz') ? run(busybox, ['xz', '-dc', path]) : readFileSync(path)
-}
-
-function run(program: string, args: readonly string[]): Uint8Array & { toString(): string } {
-  const result = spawnSync(program, args, { maxBuffer: MAX_MODULE })
-  if (result.status !== 0)
-    throw new HostError(`${program} ${args.join(' ')} failed: ${result.stderr?.toString().trim()}`)
-  return result.stdout
 }

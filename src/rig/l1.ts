@@ -32,6 +32,8 @@ export interface L1Options {
   readonly statePath?: string
   readonly env?: Readonly<Record<string, string>>
   readonly drives: readonly Drive[]
+  /** Ends the machine at once. */
+  readonly abort?: AbortSignal | undefined
 }
 
 /** A started machine. `kill()` ends it and removes its folder; so does the end of this process. */
@@ -54,7 +56,6 @@ export class L1 {
       })
     })
     process.once('exit', this.#atExit)
-    // Without a run in progress the emulator alone must not keep the program alive.
     qemu.stderr?.on('data', (chunk: Buffer) => errors.push(chunk))
   }
 
@@ -79,7 +80,10 @@ export class L1 {
         detached: true,
       })
       if (state !== undefined) closeSync(state)
-      return new L1(folder, qemu, listeners, errors)
+      const l1 = new L1(folder, qemu, listeners, errors)
+      options.abort?.addEventListener('abort', l1.#atExit)
+      if (options.abort?.aborted) l1.#stop()
+      return l1
     } catch (error) {
       for (const listener of listeners.values()) listener.close()
       rmSync(folder, { recursive: true, force: true })

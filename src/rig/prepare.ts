@@ -2,29 +2,22 @@
  * What the rig runs from, made once and kept in the cache: a private QEMU with its libraries, L1's kernel and
  * initramfs, a drive with Bun, and this program's own bundle.
  */
-import { createHash } from 'node:crypto'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { homedir } from 'node:os'
-import { basename, join } from 'node:path'
+import { readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { HostError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { type Progress, silentProgress } from '../base/progress.ts'
+import { type Progress, terminalProgress } from '../base/progress.ts'
 import { projectFile } from '../base/project.ts'
+import { Apt } from '../packages/apt.ts'
+import { buildOnce, cacheRoot } from '../packages/cache.ts'
+import { commandOutput } from '../packages/command.ts'
 import { buildBunDisk } from './bun-disk.ts'
-import { output, PackageFetcher } from './fetch.ts'
+import { hashKey } from './key.ts'
 import { buildInitrd, extractKernel } from './l1-files.ts'
 import { copyQemu, privateQemu } from './private-qemu.ts'
 import { buildProgram, programKey } from './program.ts'
 import type { MachineSpec, QemuProgram } from './qemu.ts'
+import { markUsed, removeUnused } from './unused.ts'
 
 /** guests/rig/recipe.json. */
 export interface Recipe {
@@ -45,88 +38,71 @@ export interface Rig {
   readonly stateFolder: string
 }
 
+const PROGRAM_FILE = 'program.cpio'
+
 /** How preparation talks. */
 export interface PrepareOptions {
   readonly log: Log
   readonly progress?: Progress
 }
 
-/** Raised when the files of an entry change in kind. */
-const LAYOUT = 1
+/** Raised when the same recipe and init make other files. */
+const FORMAT = '1'
 const MIN_QEMU = [7, 2] as const
+const INSTEAD = 'the emulated host is made from Debian packages; use a host whose KVM runs Linux'
 
 /** Makes what is missing; later calls only look. */
 export async function prepareRig(options: PrepareOptions): Promise<Rig> {
-  const recipe = JSON.parse(readFileSync(projectFile('guests/rig/recipe.json'), 'utf8')) as Recipe
+  const recipeText = readFileSync(projectFile('guests/rig/recipe.json'), 'utf8')
+  const recipe = JSON.parse(recipeText) as Recipe
   const init = readFileSync(projectFile('guests/rig/init'))
-  const cache = join(cacheRoot(), 'rig')
-  const key = createHash('sha256')
-    .update(JSON.stringify([LAYOUT, recipe, Bun.version, Bun.revision]))
-    .update(init)
-  const entry = join(cache, `host-${key.digest('hex').slice(0, 16)}`)
-  await once(entry, folder => buildEntry(folder, recipe, init, options))
-  const program = join(cache, `program-${programKey()}.cpio`)
-  await once(program, async path => writeFileSync(path, await buildProgram()), 'file')
+  const folder = join(cacheRoot(), 'rig')
+  const host = join(folder, `host-${hashKey([FORMAT, recipeText, init, Bun.version, Bun.revision])}`)
+  await buildOnce(host, target => buildHost(target, recipe, init, options))
+  const program = join(folder, `program-${programKey()}`)
+  await buildOnce(program, async target => {
+    removeUnused(folder, 'program-')
+    writeFileSync(join(target, PROGRAM_FILE), await buildProgram())
+  })
+  markUsed(program)
   const chosen = process.env['BULKHEAD_QEMU']
-  const qemu = chosen === undefined ? privateQemu(join(entry, 'qemu')) : await ownQemu(chosen)
+  const qemu = chosen === undefined ? privateQemu(join(host, 'qemu')) : await ownQemu(chosen)
   const machine = {
-    kernel: join(entry, 'vmlinux'),
-    initrd: join(entry, 'initrd'),
+    kernel: join(host, 'vmlinux'),
+    initrd: join(host, 'initrd'),
     params: recipe.params,
-    bunDisk: join(entry, 'bun.ext4'),
+    bunDisk: join(host, 'bun.ext4'),
   }
-  return { qemu, machine, program, stateFolder: cache }
+  return { qemu, machine, program: join(program, PROGRAM_FILE), stateFolder: folder }
 }
 
-async function buildEntry(folder: string, recipe: Recipe, init: Uint8Array, options: PrepareOptions): Promise<void> {
-  const progress = options.progress ?? silentProgress
-  const fetcher = new PackageFetcher(join(folder, 'apt'))
-  const unpacked = join(folder, 'unpacked')
+async function buildHost(target: string, recipe: Recipe, init: Uint8Array, options: PrepareOptions): Promise<void> {
+  const { log, progress = terminalProgress(process.stderr) } = options
+  log.info('the emulated host is made from Debian packages on first use')
+  const unpacked = join(target, 'unpacked')
   try {
-    progress.step('the emulated host: package lists')
-    await fetcher.update()
-    const kernel = await fetcher.newest(recipe.kernel)
-    progress.step('the emulated host: QEMU, 44 MB')
-    await fetcher.unpackWithDependencies([recipe.qemu.package, ...recipe.tools], unpacked)
-    progress.step('the emulated host: kernel, 34 MB')
-    await fetcher.unpackAlone(kernel, unpacked)
-    progress.step('the emulated host: putting it together')
-    await copyQemu(unpacked, recipe.qemu.binary, join(folder, 'qemu'))
-    await output([...privateQemu(join(folder, 'qemu')).command, '--version'])
-    await buildBunDisk(unpacked, realpathSync(process.execPath), join(folder, 'bun.ext4'))
-    writeFileSync(join(folder, 'vmlinux'), extractKernel(unpacked))
-    writeFileSync(join(folder, 'initrd'), await buildInitrd(unpacked, recipe.modules, init))
+    {
+      using apt = await Apt.open(join(cacheRoot(), 'apt'), progress, INSTEAD)
+      await apt.unpack(recipe.kernel, unpacked, { dependencies: false })
+      for (const name of [recipe.qemu.package, ...recipe.tools])
+        await apt.unpack(name, unpacked, { dependencies: true })
+    }
+    progress.step('making the emulated host')
+    await copyQemu(unpacked, recipe.qemu.binary, join(target, 'qemu'))
+    await commandOutput([...privateQemu(join(target, 'qemu')).command, '--version'])
+    await buildBunDisk(unpacked, realpathSync(process.execPath), join(target, 'bun.ext4'))
+    writeFileSync(join(target, 'vmlinux'), extractKernel(unpacked))
+    writeFileSync(join(target, 'initrd'), buildInitrd(unpacked, recipe.modules, init))
   } finally {
-    fetcher.dispose()
     rmSync(unpacked, { recursive: true, force: true })
     progress.end()
   }
 }
 
-/** Builds beside `path`, then renames: an interrupted build leaves no entry, and of two at once the first stays. */
-async function once(path: string, build: (path: string) => Promise<void>, kind: 'file' | 'folder' = 'folder') {
-  if (existsSync(path)) return
-  const parent = join(path, '..')
-  mkdirSync(parent, { recursive: true })
-  const building = mkdtempSync(join(parent, `new-${process.pid}-`))
-  const target = kind === 'file' ? join(building, basename(path)) : building
-  try {
-    await build(target)
-    if (!existsSync(path)) renameSync(target, path)
-  } finally {
-    rmSync(building, { recursive: true, force: true })
-  }
-}
-
 async function ownQemu(path: string): Promise<QemuProgram> {
-  const version = /version (\d+)\.(\d+)/.exec(await output([path, '--version']))
+  const version = /version (\d+)\.(\d+)/.exec(await commandOutput([path, '--version']))
   const [major, minor] = [Number(version?.[1]), Number(version?.[2])]
   if (!(major > MIN_QEMU[0] || (major === MIN_QEMU[0] && minor >= MIN_QEMU[1])))
     throw new HostError(`${path} is no QEMU ${MIN_QEMU.join('.')} or later: unset BULKHEAD_QEMU to use a private one`)
   return { command: [path], env: {}, dataFolders: [] }
-}
-
-function cacheRoot(): string {
-  const { BULKHEAD_CACHE, XDG_CACHE_HOME } = process.env
-  return BULKHEAD_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'bulkhead')
 }

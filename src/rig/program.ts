@@ -2,12 +2,12 @@
  * This program as L1 gets it: the command line and the Workers as bundles, and the data files under their own paths
  * (src/base/project.ts finds them both ways), in a cpio archive. Made anew when a source file changes.
  */
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { HostError } from '../base/errors.ts'
 import { projectFile } from '../base/project.ts'
 import { CpioBuilder } from '../packages/cpio.ts'
+import { hashKey } from './key.ts'
 
 /** What the program reads at run time, besides its code. */
 const DATA_FILES = ['package.json', 'firmware/*.aml', 'guests/**/*']
@@ -15,10 +15,8 @@ const ENTRY_POINTS = ['src/cli.ts', 'src/machine/*-worker.ts']
 
 /** Names the archive that the present sources give. */
 export function programKey(): string {
-  const hash = createHash('sha256').update(Bun.version)
-  for (const path of projectFiles(['src/**/*.ts', ...DATA_FILES]))
-    hash.update(`\0${path}\0`).update(readFileSync(projectFile(path)))
-  return hash.digest('hex').slice(0, 16)
+  const parts = projectFiles(['src/**/*.ts', ...DATA_FILES]).flatMap(path => [path, readFileSync(projectFile(path))])
+  return hashKey([Bun.version, ...parts])
 }
 
 /** The archive: `cli.js`, `*-worker.js` and data files at its top. */

@@ -3,14 +3,14 @@
  * `startRig` runs this same program there; `startProgram` runs anything.
  */
 
-import { existsSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import type { Log } from '../base/log.ts'
 import type { Progress } from '../base/progress.ts'
 import type { Connection } from './job.ts'
 import { prepareRig, type Rig } from './prepare.ts'
-import { DRIVE_SLOTS, type Drive } from './qemu.ts'
+import { DRIVE_SLOTS, type Drive, type MachineSpec } from './qemu.ts'
 import { RigRun, type RunCommand } from './run.ts'
-import { bootCold, restoreState, saveState, statePath, type Waiting } from './saved-state.ts'
+import { bootCold, restoreState, savedState, type Waiting } from './saved-state.ts'
 
 export { RigRun } from './run.ts'
 
@@ -75,29 +75,32 @@ export async function startProgram(
       throw error
     }
   }
-  return (
-    (await fromState(rig, spec, drives, options.log, begin)) ?? (await begin(await bootCold(rig.qemu, spec, drives)))
-  )
+  const state = { rig, spec, drives, log: options.log, abort: options.abort }
+  return (await fromState(state, begin)) ?? (await begin(await bootCold(rig.qemu, spec, drives, options.abort)))
+}
+
+interface StateUse {
+  readonly rig: Rig
+  readonly spec: MachineSpec
+  readonly drives: readonly Drive[]
+  readonly log: Log
+  readonly abort: AbortSignal | undefined
 }
 
 /** Runs in a restored machine; undefined when that fails and the machine must boot. */
-async function fromState(
-  rig: Rig,
-  spec: Rig['machine'] & { memoryMiB: number; cpus: number },
-  drives: readonly Drive[],
-  log: Log,
-  begin: (waiting: Waiting) => Promise<RigRun>,
-): Promise<RigRun | undefined> {
+async function fromState(use: StateUse, begin: (waiting: Waiting) => Promise<RigRun>): Promise<RigRun | undefined> {
+  const { rig, spec, drives, log, abort } = use
   if (drives.length > DRIVE_SLOTS) return undefined
-  const path = statePath(rig.stateFolder, rig.qemu, spec)
+  let path: string | undefined
   try {
-    if (!existsSync(path)) await saveState(path, rig.qemu, spec)
+    path = await savedState(rig.stateFolder, rig.qemu, spec, abort)
     log.phase('emulated host saved')
-    return await begin(await restoreState(path, rig.qemu, spec, drives))
+    return await begin(await restoreState(path, rig.qemu, spec, drives, abort))
   } catch (error) {
+    if (abort?.aborted) throw error
     // Whatever is wrong with the state, a boot does without it, and the next run makes a new one.
     log.warning(`the emulated host's saved state is of no use, so it boots: ${(error as Error).message}`)
-    rmSync(path, { recursive: true, force: true })
+    if (path !== undefined) rmSync(path, { recursive: true, force: true })
     return undefined
   }
 }
