@@ -2,7 +2,7 @@
 import { copyFileSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { alignUp } from '../base/bits.ts'
-import { commandOutput } from '../packages/command.ts'
+import { runTool } from '../packages/tool.ts'
 import { libraries, unpackedCommand } from './private-qemu.ts'
 
 const MIB = 1 << 20
@@ -20,6 +20,6 @@ export async function buildBunDisk(unpacked: string, bun: string, target: string
   const sizeMiB = alignUp(bytes * 1.05 + 8 * MIB, MIB) / MIB
   const mke2fs = unpackedCommand(unpacked, 'sbin/mke2fs')
   const options = ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', '-m', '0', '-b', '4096', '-d', content]
-  await commandOutput([...mke2fs, ...options, target, `${sizeMiB}M`])
+  await runTool([...mke2fs, ...options, target, `${sizeMiB}M`])
   rmSync(content, { recursive: true })
 }

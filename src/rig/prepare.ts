@@ -9,10 +9,9 @@ import type { Log } from '../base/log.ts'
 import { type Progress, terminalProgress } from '../base/progress.ts'
 import { projectFile } from '../base/project.ts'
 import { Apt } from '../packages/apt.ts'
-import { buildOnce, cacheRoot } from '../packages/cache.ts'
-import { commandOutput } from '../packages/command.ts'
+import { cacheEntry, cacheKey, cacheRoot } from '../packages/cache.ts'
+import { runTool } from '../packages/tool.ts'
 import { buildBunDisk } from './bun-disk.ts'
-import { hashKey } from './key.ts'
 import { buildInitrd, extractKernel } from './l1-files.ts'
 import { copyQemu, privateQemu } from './private-qemu.ts'
 import { buildProgram, programKey } from './program.ts'
@@ -57,10 +56,9 @@ export async function prepareRig(options: PrepareOptions): Promise<Rig> {
   const recipe = JSON.parse(recipeText) as Recipe
   const init = readFileSync(projectFile('guests/rig/init'))
   const folder = join(cacheRoot(), 'rig')
-  const host = join(folder, `host-${hashKey([FORMAT, recipeText, init, Bun.version, Bun.revision])}`)
-  await buildOnce(host, target => buildHost(target, recipe, init, options))
-  const program = join(folder, `program-${programKey()}`)
-  await buildOnce(program, async target => {
+  const key = cacheKey([FORMAT, recipeText, init, Bun.version, Bun.revision])
+  const host = await cacheEntry(folder, `host-${key}`, target => buildHost(target, recipe, init, options))
+  const program = await cacheEntry(folder, `program-${programKey()}`, async target => {
     removeUnused(folder, 'program-')
     writeFileSync(join(target, PROGRAM_FILE), await buildProgram())
   })
@@ -81,15 +79,14 @@ async function buildHost(target: string, recipe: Recipe, init: Uint8Array, optio
   log.info('the emulated host is made from Debian packages on first use')
   const unpacked = join(target, 'unpacked')
   try {
-    {
-      using apt = await Apt.open(join(cacheRoot(), 'apt'), progress, INSTEAD)
+    await Apt.with(join(cacheRoot(), 'apt'), progress, INSTEAD, async apt => {
       await apt.unpack(recipe.kernel, unpacked, { dependencies: false })
       for (const name of [recipe.qemu.package, ...recipe.tools])
         await apt.unpack(name, unpacked, { dependencies: true })
-    }
+    })
     progress.step('making the emulated host')
     await copyQemu(unpacked, recipe.qemu.binary, join(target, 'qemu'))
-    await commandOutput([...privateQemu(join(target, 'qemu')).command, '--version'])
+    await runTool([...privateQemu(join(target, 'qemu')).command, '--version'])
     await buildBunDisk(unpacked, realpathSync(process.execPath), join(target, 'bun.ext4'))
     writeFileSync(join(target, 'vmlinux'), extractKernel(unpacked))
     writeFileSync(join(target, 'initrd'), buildInitrd(unpacked, recipe.modules, init))
@@ -100,7 +97,7 @@ async function buildHost(target: string, recipe: Recipe, init: Uint8Array, optio
 }
 
 async function ownQemu(path: string): Promise<QemuProgram> {
-  const version = /version (\d+)\.(\d+)/.exec(await commandOutput([path, '--version']))
+  const version = /version (\d+)\.(\d+)/.exec(await runTool([path, '--version']))
   const [major, minor] = [Number(version?.[1]), Number(version?.[2])]
   if (!(major > MIN_QEMU[0] || (major === MIN_QEMU[0] && minor >= MIN_QEMU[1])))
     throw new HostError(`${path} is no QEMU ${MIN_QEMU.join('.')} or later: unset BULKHEAD_QEMU to use a private one`)

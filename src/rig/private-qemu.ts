@@ -2,7 +2,7 @@
 import { copyFileSync, cpSync, existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { HostError } from '../base/errors.ts'
-import { commandOutput } from '../packages/command.ts'
+import { runTool } from '../packages/tool.ts'
 import type { QemuProgram } from './qemu.ts'
 
 const LIBRARY_FOLDERS = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'] as const
@@ -46,7 +46,7 @@ export function unpackedCommand(unpacked: string, path: string): string[] {
 export async function libraries(unpacked: string, path: string): Promise<string[]> {
   const folders = LIBRARY_FOLDERS.map(folder => join(unpacked, folder))
   const loader = join(unpacked, LIBRARY_FOLDERS[0], LOADER)
-  const list = await commandOutput([loader, '--library-path', folders.join(':'), '--list', path])
+  const list = await runTool([loader, '--library-path', folders.join(':'), '--list', path])
   const found = [...list.matchAll(/=> (\/\S+)/g)].map(match => match[1] as string)
   const foreign = found.find(library => !library.startsWith(unpacked))
   if (foreign !== undefined) throw new HostError(`the library ${foreign} is in none of the packages fetched`)

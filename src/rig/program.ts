@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { HostError } from '../base/errors.ts'
 import { projectFile } from '../base/project.ts'
+import { cacheKey } from '../packages/cache.ts'
 import { CpioBuilder } from '../packages/cpio.ts'
-import { hashKey } from './key.ts'
 
 /** What the program reads at run time, besides its code. */
 const DATA_FILES = ['package.json', 'firmware/*.aml', 'guests/**/*']
@@ -16,7 +16,7 @@ const ENTRY_POINTS = ['src/cli.ts', 'src/machine/*-worker.ts']
 /** Names the archive that the present sources give. */
 export function programKey(): string {
   const parts = projectFiles(['src/**/*.ts', ...DATA_FILES]).flatMap(path => [path, readFileSync(projectFile(path))])
-  return hashKey([Bun.version, ...parts])
+  return cacheKey([Bun.version, ...parts])
 }
 
 /** The archive: `cli.js`, `*-worker.js` and data files at its top. */

@@ -4,8 +4,7 @@
  * it. The state fits one QEMU, kernel, initramfs, Bun, memory size and CPU count, and its folder's name says which.
  */
 import { join } from 'node:path'
-import { buildOnce } from '../packages/cache.ts'
-import { hashKey } from './key.ts'
+import { cacheEntry, cacheKey } from '../packages/cache.ts'
 import { L1, STATE_FD } from './l1.ts'
 import { Monitor } from './monitor.ts'
 import { type Drive, type MachineSpec, machineShape, type QemuProgram } from './qemu.ts'
@@ -36,7 +35,7 @@ export async function bootCold(
 
 /** Names what a state fits. */
 function stateKey(program: QemuProgram, spec: MachineSpec): string {
-  return hashKey([machineShape(), JSON.stringify([program, spec])])
+  return cacheKey([machineShape(), JSON.stringify([program, spec])])
 }
 
 /** The folder with the state of this machine, booted and saved if it is not there. */
@@ -46,8 +45,7 @@ export async function savedState(
   spec: MachineSpec,
   abort: AbortSignal | undefined,
 ): Promise<string> {
-  const path = join(folder, `state-${stateKey(program, spec)}`)
-  await buildOnce(path, async target => {
+  return cacheEntry(folder, `state-${stateKey(program, spec)}`, async target => {
     removeUnused(folder, 'state-')
     const env = { BULKHEAD_STATE: join(target, 'devices') }
     const memory = { kind: 'save', path: join(target, 'ram') } as const
@@ -62,7 +60,6 @@ export async function savedState(
       await l1.kill()
     }
   })
-  return path
 }
 
 /** Starts the machine kept at `path` with the files of this job. */

@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { projectFile } from '../../../src/base/project.ts'
 import { readRecipe } from '../../../src/guest/recipe.ts'
 
 describe('readRecipe', () => {
@@ -11,8 +10,10 @@ describe('readRecipe', () => {
     expect(recipe.kernel).toMatch(/^linux-image-.*\*/)
   })
 
-  it('reads an init that a shell can run', () => {
-    expect(readRecipe().init.startsWith('#!/bin/sh\n')).toBe(true)
-    expect(existsSync(projectFile('guests/default/init'))).toBe(true)
+  it('reads an init that the kernel can start and a shell can parse', () => {
+    const { init } = readRecipe()
+
+    expect(init.startsWith('#!/bin/sh\n')).toBe(true)
+    expect(spawnSync('/bin/sh', ['-n'], { input: init, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' })
   })
 })

@@ -9,9 +9,9 @@ function readTty(bytes: Uint8Array) {
   const reads: number[][] = []
   let line: number[] = []
   let longest = 0
-  let literal = false
+  let literal: boolean = false
   for (const byte of bytes) {
-    const special = !literal && (byte === EOF || byte === LNEXT)
+    const special: boolean = !literal && (byte === EOF || byte === LNEXT)
     literal = special && byte === LNEXT
     line.push(...(special ? [] : [byte]))
     longest = Math.max(longest, line.length)

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest'
+import { DRIVE_SLOTS, driveSlot, type Memory, machineShape, qemuArguments } from '../../../src/rig/qemu.ts'
+
+const PROGRAM = { command: ['qemu'], env: {}, dataFolders: ['/data'] }
+const SPEC = { memoryMiB: 1536, cpus: 2, kernel: '/k', initrd: '/i', params: 'quiet', bunDisk: '/bun.ext4' }
+const PATHS = { socket: (name: string) => `/run/${name}`, console: '/run/console.log' }
+
+function argumentsFor(memory: Memory, files: readonly string[] = []): string[] {
+  return qemuArguments(
+    PROGRAM,
+    SPEC,
+    PATHS,
+    memory,
+    files.map(hostPath => ({ hostPath, writable: false })),
+  )
+}
+
+/** Values of an option that may be given many times. */
+function values(args: readonly string[], option: string): string[] {
+  return args.filter((_, index) => args[index - 1] === option)
+}
+
+function blockDevices(args: readonly string[]): Record<string, unknown>[] {
+  return values(args, '-blockdev').map(text => JSON.parse(text) as Record<string, unknown>)
+}
+
+describe('qemuArguments', () => {
+  it('emulates SVM and an IOMMU with interrupt remapping', () => {
+    const args = argumentsFor({ kind: 'own' })
+    expect(values(args, '-cpu')).toEqual(['max'])
+    expect(values(args, '-accel')).toEqual(['tcg,thread=multi'])
+    expect(values(args, '-device')).toContain('intel-iommu,intremap=on,caching-mode=on')
+  })
+
+  it.each([
+    ['own', { kind: 'own' }, 'memory-backend-ram,id=ram,size=1536M', []],
+    ['saved', { kind: 'save', path: '/s' }, 'memory-backend-file,id=ram,size=1536M,mem-path=/s,share=on', []],
+    [
+      'restored',
+      { kind: 'restore', path: '/s' },
+      'memory-backend-file,id=ram,size=1536M,mem-path=/s,share=off',
+      ['defer'],
+    ],
+  ] as const)('gives a machine with %s memory the right back end', (_, memory, backend, incoming) => {
+    const args = argumentsFor(memory)
+    expect(values(args, '-object')).toEqual([backend])
+    expect(values(args, '-incoming')).toEqual(incoming)
+  })
+
+  it('has the same devices whatever the job brings, so that a saved state fits', () => {
+    const devices = values(argumentsFor({ kind: 'own' }), '-device')
+    expect(values(argumentsFor({ kind: 'own' }, ['/a', '/b']), '-device')).toEqual(devices)
+  })
+
+  it('puts files in the first slots and leaves the others empty', () => {
+    const drives = blockDevices(argumentsFor({ kind: 'own' }, ['/a']))
+    expect(drives).toHaveLength(1 + DRIVE_SLOTS)
+    expect(drives[1]).toMatchObject({ driver: 'raw', 'read-only': true, file: { filename: '/a' } })
+    expect(drives[2]).toMatchObject({ driver: 'null-co' })
+  })
+
+  it('makes room for more files than there are slots', () => {
+    const files = Array.from({ length: DRIVE_SLOTS + 2 }, (_, index) => `/f${index}`)
+    expect(blockDevices(argumentsFor({ kind: 'own' }, files))).toHaveLength(1 + DRIVE_SLOTS + 2)
+  })
+
+  it('opens a writable file for writing, with a lock', () => {
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, [{ hostPath: '/d', writable: true }])
+    expect(blockDevices(args)[1]).toMatchObject({ 'read-only': false, file: { locking: 'auto' } })
+  })
+
+  it.each(['/with,comma', '/with "quote', '/with space'])('passes the file %s as it is', path => {
+    expect(blockDevices(argumentsFor({ kind: 'own' }, [path]))[1]).toMatchObject({ file: { filename: path } })
+  })
+
+  it('doubles commas in paths of key=value options', () => {
+    expect(values(argumentsFor({ kind: 'save', path: '/a,b' }), '-object')[0]).toContain('mem-path=/a,,b,')
+  })
+})
+
+describe('driveSlot', () => {
+  it.each([
+    [0, '04'],
+    [5, '09'],
+    [6, '0a'],
+  ])('puts drive %i in PCI slot %s', (index, slot) => {
+    expect(driveSlot(index)).toBe(slot)
+  })
+
+  it('names the slots that the devices have', () => {
+    const devices = values(argumentsFor({ kind: 'own' }), '-device')
+    expect(devices).toContain(`virtio-blk-pci,drive=drive${DRIVE_SLOTS - 1},addr=${driveSlot(DRIVE_SLOTS - 1)}.0`)
+  })
+})
+
+describe('machineShape', () => {
+  it('is the same each time', () => {
+    expect(machineShape()).toBe(machineShape())
+  })
+})
