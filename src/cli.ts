@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /** The command line: arguments in, exit status out. */
-import { BadInput, HostError } from './base/errors.ts'
+import { BadInput, HostError, KvmUnusable } from './base/errors.ts'
 import { COMMANDS } from './cli/commands.ts'
 import { Status } from './cli/status.ts'
 
@@ -21,7 +21,7 @@ async function guarded(words: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof BadInput || error instanceof HostError) {
       process.stderr.write(`bulkhead: ${error.message}\n`)
-      return error instanceof BadInput ? Status.usage : Status.failure
+      return error instanceof BadInput || error instanceof KvmUnusable ? Status.usage : Status.failure
     }
     process.stderr.write(`bulkhead: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
     return Status.failure

@@ -1,6 +1,6 @@
 /** bulkhead's public API: build a machine, boot it, talk to it, see how it ends. */
-export { BadInput, HostError, SysError } from './base/errors.ts'
+export { BadInput, HostError, KvmUnusable, SysError } from './base/errors.ts'
 export { type KvmHost, kvmHost } from './kvm/host-kind.ts'
-export { type MachineConfig, MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from './machine/config.ts'
+export { MAX_CPUS, MAX_MEMORY_MIB, type MachineConfig, MIN_MEMORY_MIB } from './machine/config.ts'
 export type { Console, OutputHandler } from './machine/console.ts'
 export { Machine, type Outcome } from './machine/machine.ts'

@@ -13,6 +13,11 @@ export class HostError extends Error {
   override readonly name: string = 'HostError'
 }
 
+/** This host has no KVM that could be used; the command line treats it like bad input. */
+export class KvmUnusable extends HostError {
+  override readonly name = 'KvmUnusable'
+}
+
 /** A system call failed: names the call and the errno. */
 export class SysError extends HostError {
   override readonly name = 'SysError'

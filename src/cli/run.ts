@@ -27,7 +27,8 @@ export async function run(words: readonly string[]): Promise<number> {
   const request = parseRun(words)
   const log = new Log(request.logLevel)
   log.phase('command line parsed')
-  const rigReason = reasonForRig(request)
+  const host = request.host === 'rig' ? undefined : kvmHost()
+  const runsInRig = request.host === 'rig' || (request.host === 'auto' && host?.runsLinux === false)
   const files = await findFiles(request, log)
   // Inside the rig the terminal belongs to the outer process, which says so.
   const outer = outerTerminal()
@@ -36,14 +37,16 @@ export async function run(words: readonly string[]): Promise<number> {
   // Refuses bad input before a rig is started for it.
   planMachine(config)
   log.phase('guest planned')
-  if (rigReason !== undefined && request.host === 'auto')
-    log.warning(`this host cannot run the guest itself, so it runs in the rig: ${rigReason}`)
+  if (host?.runsLinux === false) {
+    if (runsInRig) log.warning(`this host cannot run the guest itself, so it runs in the rig: ${host.reason}`)
+    else if (host.opens && !isMultiboot(config.kernel.image, request.protocol))
+      throw new BadInput(`this host cannot run Linux, ${host.reason}: use --host rig`)
+  }
   const ownsTerminal = terminal && outer === undefined
   using raw = ownsTerminal ? rawTerminal() : undefined
-  const end =
-    rigReason !== undefined
-      ? await (await import('./run-rig.ts')).runInRig(request, files, { log, ownsTerminal })
-      : await runHere(request, config, log, terminal, ownsTerminal)
+  const end = runsInRig
+    ? await (await import('./run-rig.ts')).runInRig(request, files, { log, ownsTerminal })
+    : await runHere(request, config, log, terminal, ownsTerminal)
   raw?.[Symbol.dispose]()
   report(end, log)
   return end.status
@@ -66,14 +69,6 @@ async function runHere(
   if (end.message !== undefined && end.status !== Status.timeout)
     for (const line of session.lastLines()) log.error(`guest: ${line}`)
   return end
-}
-
-/** Why the guest runs in the rig; undefined when it runs here. */
-function reasonForRig(request: RunRequest): string | undefined {
-  if (request.host === 'rig') return 'asked for'
-  if (request.host === 'kvm') return undefined
-  const host = kvmHost()
-  return host.runsLinux ? undefined : host.reason
 }
 
 /** The user's files, or the default guest's, which are fetched on first use. */

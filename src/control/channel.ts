@@ -1,42 +1,24 @@
-/** The control protocol over a character device: inside the rig, a virtio port that leads to the outer instance. */
-import { closeSync, constants, openSync, writeSync } from 'node:fs'
+/** The control protocol over a pair of pipes: inside the rig, they lead to the outer instance. */
+import { closeSync, openSync } from 'node:fs'
 import { answerLines, type ControlHandler } from './server.ts'
 
-/**
- * Answers requests that come over the device at `path` until the result is disposed.
- *
- * One descriptor serves both directions, as a virtio port can be open only once.
- */
+/** Answers requests that come over the pipe `path.in` through `path.out`, until the result is disposed. */
 export function serveChannel(path: string, handler: ControlHandler): Disposable {
-  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
-  const queue: Uint8Array[] = []
-  const send = () => {
-    for (let next = queue[0]; next !== undefined; next = queue[0]) {
-      const count = tryWrite(fd, next)
-      if (count < next.length) {
-        queue[0] = next.subarray(count)
-        // The port is full: the outer side takes it soon.
-        setTimeout(send, 5)
-        return
-      }
-      queue.shift()
-    }
-  }
+  // Opening waits for the other end, which the rig's init opens before it starts us.
+  const input = openSync(`${path}.in`, 'r')
+  const output = openSync(`${path}.out`, 'w')
+  const writer = Bun.file(output).writer()
   const lines = answerLines(handler, line => {
-    queue.push(new TextEncoder().encode(line))
-    if (queue.length === 1) send()
+    writer.write(line)
+    void writer.flush()
   })
   void (async () => {
-    for await (const chunk of Bun.file(fd).stream()) lines.push(chunk)
+    for await (const chunk of Bun.file(input).stream()) lines.push(chunk)
   })()
-  return { [Symbol.dispose]: () => closeSync(fd) }
-}
-
-function tryWrite(fd: number, bytes: Uint8Array): number {
-  try {
-    return writeSync(fd, bytes)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0
-    throw error
+  return {
+    [Symbol.dispose]: () => {
+      closeSync(input)
+      closeSync(output)
+    },
   }
 }

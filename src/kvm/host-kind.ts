@@ -2,7 +2,10 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
 
 /** Whether Linux guests run here, and if not, why, in a few words. */
-export type KvmHost = { readonly runsLinux: true } | { readonly runsLinux: false; readonly reason: string }
+export type KvmHost =
+  | { readonly runsLinux: true }
+  /** `opens`: it runs small test kernels all the same. */
+  | { readonly runsLinux: false; readonly opens: boolean; readonly reason: string }
 
 /**
  * Looks at /dev/kvm and the processor.
@@ -15,10 +18,10 @@ export function kvmHost(device = '/dev/kvm', cpuinfo = '/proc/cpuinfo'): KvmHost
     closeSync(openSync(device, 'r+'))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
-    return { runsLinux: false, reason: `${device} cannot be used (${code})` }
+    return { runsLinux: false, opens: false, reason: `${device} cannot be used (${code})` }
   }
   if (process.arch !== 'x64') return { runsLinux: true }
   const flags = /^flags\s*:(.*)$/m.exec(readFileSync(cpuinfo, 'utf8'))?.[1]?.split(/\s+/) ?? []
   if (flags.includes('vmx') || flags.includes('svm')) return { runsLinux: true }
-  return { runsLinux: false, reason: 'its KVM works by page tables (no VMX or SVM) and cannot run Linux' }
+  return { runsLinux: false, opens: true, reason: 'its KVM works by page tables (no VMX or SVM) and cannot run Linux' }
 }

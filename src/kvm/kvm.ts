@@ -1,6 +1,6 @@
 /** /dev/kvm: the system descriptor. Virtual machines come from `createVm`. */
 import { constants } from 'node:fs'
-import { HostError, SysError } from '../base/errors.ts'
+import { KvmUnusable, SysError } from '../base/errors.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { closeFd, openFd } from '../host/fd.ts'
 import { ioctl, ioctlValue } from './ioctl.ts'
@@ -54,13 +54,13 @@ export class Kvm {
   /** Wraps a descriptor that `open` made; a Worker makes its own `Kvm` from the same `fd`. */
   constructor(readonly fd: number) {}
 
-  /** Opens `path`; throws `HostError` with a sentence that says what to do when it cannot be used. */
+  /** Opens `path`; throws `KvmUnusable` with a sentence that says what to do when it cannot be used. */
   static open(path = '/dev/kvm'): Kvm {
     const kvm = new Kvm(openDevice(path))
     try {
       const version = ioctlValue('KVM_GET_API_VERSION', kvm.fd, KVM_GET_API_VERSION)
       if (version !== KVM_API_VERSION)
-        throw new HostError(`${path} speaks KVM API ${version}, needed is ${KVM_API_VERSION}: update the kernel`)
+        throw new KvmUnusable(`${path} speaks KVM API ${version}, needed is ${KVM_API_VERSION}: update the kernel`)
       kvm.requireCapabilities()
       return kvm
     } catch (error) {
@@ -106,7 +106,7 @@ export class Kvm {
       .filter(([, capability]) => this.checkExtension(capability) === 0)
       .map(([name]) => name)
     if (missing.length > 0)
-      throw new HostError(`this host's KVM lacks ${missing.join(', ')}: use a newer kernel, or --host rig`)
+      throw new KvmUnusable(`this host's KVM lacks ${missing.join(', ')}: use a newer kernel, or --host rig`)
   }
 }
 
@@ -115,7 +115,7 @@ function openDevice(path: string): number {
     return openFd(path, constants.O_RDWR)
   } catch (error) {
     if (!(error instanceof SysError)) throw error
-    throw new HostError(`cannot open ${path} (${error.code}): ${remedy(error.code)}`, { cause: error })
+    throw new KvmUnusable(`cannot open ${path} (${error.code}): ${remedy(error.code)}`, { cause: error })
   }
 }
 

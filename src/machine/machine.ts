@@ -3,7 +3,7 @@
  * never blocks; the guest runs in Workers, one per vCPU and one for the devices.
  */
 import { formatRegisters, prepareVm, ramRanges, SERIAL_PORTS } from '../arch/index.ts'
-import { assert, HostError } from '../base/errors.ts'
+import { assert, BadInput, HostError } from '../base/errors.ts'
 import type { BootPlan } from '../boot/kernel.ts'
 import { EventFd } from '../host/eventfd.ts'
 import { installKick } from '../host/signals.ts'
@@ -184,7 +184,7 @@ export class Machine {
     using opened = new DisposableStack()
     opened.use(kvm)
     const most = kvm.maxVcpus()
-    if (config.cpus > most) throw new HostError(`this host's KVM runs at most ${most} vCPUs: lower -c`)
+    if (config.cpus > most) throw new BadInput(`this host's KVM runs at most ${most} vCPUs: lower -c`)
     const vm = opened.use(kvm.createVm())
     const ram = opened.use(Ram.create(ramRanges(config.memoryMiB * MIB)))
     for (const [slot, block] of ram.blocks.entries())

@@ -33,7 +33,11 @@ describe('Kvm.open', () => {
 
 describe('kvmHost', () => {
   it('finds no KVM where the device cannot be opened', () => {
-    expect(kvmHost('/nowhere/kvm')).toEqual({ runsLinux: false, reason: '/nowhere/kvm cannot be used (ENOENT)' })
+    expect(kvmHost('/nowhere/kvm')).toEqual({
+      runsLinux: false,
+      opens: false,
+      reason: '/nowhere/kvm cannot be used (ENOENT)',
+    })
   })
 })
 
@@ -47,6 +51,7 @@ describeUnless(process.arch === 'x64' ? undefined : 'the processor flags are tho
     flags => {
       expect(kvmHost('/dev/null', cpuinfo(flags))).toEqual({
         runsLinux: false,
+        opens: true,
         reason: 'its KVM works by page tables (no VMX or SVM) and cannot run Linux',
       })
     },
