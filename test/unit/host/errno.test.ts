@@ -23,7 +23,9 @@ describeUnless(missingCompiler('errno.h'), 'the C headers', () => {
     const named = NUMBERS.filter(number => !UNUSED.includes(number)).map(
       number => [errno.errnoName(number), number] as const,
     )
-    const constants = Object.entries<unknown>(errno).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
+    const constants = Object.entries<unknown>(errno).filter(
+      (entry): entry is [string, number] => typeof entry[1] === 'number',
+    )
     const ours = Object.fromEntries([...named, ...constants])
     expect(Object.fromEntries(evaluateInC(['errno.h'], Object.keys(ours)))).toEqual(ours)
   })
