@@ -86,7 +86,12 @@ export async function stop(words: readonly string[]): Promise<number> {
         await askInstance(name, 'powerButton')
         if (await hasEnded(name, limitMs)) return
       }
-      await askInstance(name, 'stop')
+      try {
+        await askInstance(name, 'stop')
+      } catch (error) {
+        // It may end before its answer is out.
+        if (await isAlive(name)) throw error
+      }
       await hasEnded(name, Number.POSITIVE_INFINITY)
     }),
   )

@@ -1,6 +1,7 @@
 /** The options of `run` and what they come to. */
 import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, type LogLevel } from '../base/log.ts'
+import { checkInstanceName } from '../control/instances.ts'
 import { type BootProtocol, MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from '../machine/config.ts'
 import {
   noPositionals,
@@ -65,6 +66,7 @@ export function parseRun(words: readonly string[]): RunRequest {
   const memoryMiB = values['mem'] === undefined ? DEFAULT_MEMORY_MIB : parseMemory('--mem', values['mem'])
   if (memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
     throw new BadInput(`--mem must be ${MIN_MEMORY_MIB}M to ${MAX_MEMORY_MIB}M, not "${values['mem']}"`)
+  if (values['name'] !== undefined) checkInstanceName(values['name'])
   return {
     kernel,
     initrd,

@@ -2,8 +2,9 @@
 import { basename } from 'node:path'
 import { BadInput } from '../base/errors.ts'
 import { Log } from '../base/log.ts'
-import { kvmHost } from '../kvm/host-kind.ts'
+import { type KvmHost, kvmHost } from '../kvm/host-kind.ts'
 import { isMultiboot, type MachineConfig, planMachine } from '../machine/config.ts'
+import { requireKvm } from '../machine/host.ts'
 import { mapImage } from './images.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
@@ -29,18 +30,18 @@ export async function run(words: readonly string[]): Promise<number> {
   log.phase('command line parsed')
   const host = request.host === 'rig' ? undefined : kvmHost()
   const runsInRig = request.host === 'rig' || (request.host === 'auto' && host?.runsLinux === false)
+  if (handedOver() === undefined) checkBeforeFetch(request, host)
   const files = await findFiles(request, log)
   // Inside the rig the terminal belongs to the outer process, which says so.
   const outer = outerTerminal()
   const terminal = isInteractive() || outer !== undefined
   const config = await configure(request, files, terminal ? (outer ?? terminalSize()) : undefined, log)
-  // Refuses bad input before a rig is started for it.
-  planMachine(config)
+  // Refuses bad input before a rig is started for it; here, the machine does the same before it touches the host.
+  if (runsInRig) planMachine(config)
   log.phase('guest planned')
   if (host?.runsLinux === false) {
     if (runsInRig) log.warning(`this host cannot run the guest itself, so it runs in the rig: ${host.reason}`)
-    else if (host.opens && !isMultiboot(config.kernel.image, request.protocol))
-      throw new BadInput(`this host cannot run Linux, ${host.reason}: use --host rig`)
+    else if (!isMultiboot(config.kernel.image, request.protocol)) refuseHost(host)
   }
   const ownsTerminal = terminal && outer === undefined
   using raw = ownsTerminal ? rawTerminal() : undefined
@@ -69,6 +70,30 @@ async function runHere(
   if (end.message !== undefined && end.status !== Status.timeout)
     for (const line of session.lastLines()) log.error(`guest: ${line}`)
   return end
+}
+
+/** What needs the default guest is refused, where it can be, before that is fetched for it. */
+function checkBeforeFetch(request: RunRequest, host: KvmHost | undefined): void {
+  const { kernel, command, memoryMiB, cpus, protocol } = request
+  if (kernel !== undefined && command === undefined) return
+  if (kernel !== undefined) {
+    const image = mapImage('--kernel', kernel)
+    refuseCommand(image, kernel, request)
+    planMachine({ memoryMiB, cpus, kernel: { image, name: kernel, ...(protocol === undefined ? {} : { protocol }) } })
+  }
+  if (request.host === 'kvm' && host?.runsLinux === false) refuseHost(host)
+}
+
+/** A command needs Linux around it. */
+function refuseCommand(image: Uint8Array, kernel: string, { command, protocol }: RunRequest): void {
+  if (command !== undefined && isMultiboot(image, protocol))
+    throw new BadInput(`a command runs in Linux, and ${kernel} is a multiboot kernel: leave out the command`)
+}
+
+/** Linux on a KVM that cannot run it. */
+function refuseHost(host: Extract<KvmHost, { runsLinux: false }>): void {
+  if (!host.opens) requireKvm()
+  throw new BadInput(`this host cannot run Linux, ${host.reason}: use --host rig`)
 }
 
 /** The user's files, or the default guest's, which are fetched on first use. */
@@ -108,8 +133,6 @@ async function configure(
     parts.push(jobCpio({ argv: request.command, terminal, term: process.env['TERM'] }))
   }
   const isLinux = !isMultiboot(image, request.protocol)
-  if (request.command !== undefined && !isLinux)
-    throw new BadInput(`a command runs in Linux, and ${files.kernel} is a multiboot kernel: leave out the command`)
   // A kernel of the user's own that is Linux is told how to talk to us; the default guest's recipe knows.
   const params = files.defaultParams ?? (isLinux ? LINUX_PARAMS : '')
   return {

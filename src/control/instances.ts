@@ -1,6 +1,5 @@
 /** The running instances of this user: one control socket each, in a directory that only the user can enter. */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { BadInput, HostError } from '../base/errors.ts'
 
@@ -10,9 +9,8 @@ const MAX_SOCKET_PATH = 107
 
 /** Where the sockets are: `$XDG_RUNTIME_DIR/bulkhead`, else `/tmp/bulkhead-UID`. Made when missing. */
 export function instanceDirectory(): string {
-  const runtime = process.env['XDG_RUNTIME_DIR']
+  const path = directoryPath()
   const uid = process.getuid?.() ?? 0
-  const path = runtime === undefined || runtime === '' ? `/tmp/bulkhead-${uid}` : join(runtime, 'bulkhead')
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
   } catch (error) {
@@ -27,13 +25,24 @@ export function instanceDirectory(): string {
   return path
 }
 
-/** Socket path of the instance called `name`; throws `BadInput` for a name that cannot be a file name. */
-export function socketPath(name: string): string {
+/** Throws `BadInput` for a name that no instance can have; makes nothing. */
+export function checkInstanceName(name: string): void {
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name))
     throw new BadInput(`"${name}" is no instance name: use letters, digits, "_", "." and "-"`)
-  const path = join(instanceDirectory(), name + SUFFIX)
+  const path = join(directoryPath(), name + SUFFIX)
   if (path.length > MAX_SOCKET_PATH) throw new BadInput(`the instance name "${name}" is too long: use a shorter one`)
-  return path
+}
+
+/** Socket path of the instance called `name`; throws `BadInput` for a name that no instance can have. */
+export function socketPath(name: string): string {
+  checkInstanceName(name)
+  return join(instanceDirectory(), name + SUFFIX)
+}
+
+function directoryPath(): string {
+  const runtime = process.env['XDG_RUNTIME_DIR']
+  const uid = process.getuid?.() ?? 0
+  return runtime === undefined || runtime === '' ? `/tmp/bulkhead-${uid}` : join(runtime, 'bulkhead')
 }
 
 /** Names of the instances that answer, sorted. Sockets of processes that are gone are removed. */
@@ -49,6 +58,8 @@ export async function runningInstances(): Promise<string[]> {
 /** Whether a process listens on the instance's socket; a socket without one is removed. */
 export async function isAlive(name: string): Promise<boolean> {
   const path = socketPath(name)
+  if (!existsSync(path)) return false
+  const { connect } = await import('node:net')
   const refusal = await new Promise<string | undefined>(resolve => {
     const socket = connect(path)
     socket.once('connect', () => {

@@ -29,6 +29,9 @@ const RING_BYTES = 2 ** 16
 /** How long a guest that panicked may go on, to finish its message or to reset by itself. */
 const PANIC_GRACE_MS = 1000
 
+/** How long the rest of the output may take when the guest is stopped from outside. */
+const HASTY_FLUSH_MS = 500
+
 /** How the guest came to its end. */
 export type Outcome =
   | DeviceEvent
@@ -258,10 +261,10 @@ export class Machine {
 
   /** The first outcome counts: stops the threads, hands over the rest of the output, and tells. */
   private end(outcome: Outcome): void {
-    this.ending ??= this.stopThreads().then(() => this.finish(outcome))
+    this.ending ??= this.stopThreads(outcome.type === 'stopped').then(() => this.finish(outcome))
   }
 
-  private async stopThreads(): Promise<void> {
+  private async stopThreads(hasty: boolean): Promise<void> {
     clearTimeout(this.panicTimer)
     if (this.resources !== undefined) {
       await Promise.all(this.vcpus.map(vcpu => vcpu.stop()))
@@ -269,7 +272,9 @@ export class Machine {
     }
     for (const vcpu of this.vcpus) await vcpu.end()
     await this.devices?.end()
-    await Promise.all(this.consoles.map(console => console.flush()))
+    const flushed = Promise.all(this.consoles.map(console => console.flush()))
+    // Who stops a guest does not want to wait for a reader that has stopped reading.
+    await (hasty ? Promise.race([flushed, Bun.sleep(HASTY_FLUSH_MS)]) : flushed)
   }
 
   private async stopDevices(): Promise<void> {
