@@ -1,6 +1,6 @@
 /**
  * A command's streams. COM1 is the kernel's console, kept for messages; COM2 is the command's input and output, COM3 its
- * errors, COM4 what guests/default/init reports: `ready`, then `status N`.
+ * errors, COM4 what guests/default/init reports: `init`, `ready`, then `status N`.
  */
 import type { Log } from '../base/log.ts'
 import { StdinEncoder } from '../guest/stdin-encoder.ts'
@@ -19,6 +19,7 @@ export class CommandSession implements Session {
   commandStatus: number | undefined
   private readonly tail = new Tail()
   private readonly reports = new Tail()
+  private booted = false
   private started = false
 
   constructor(
@@ -53,6 +54,8 @@ export class CommandSession implements Session {
     const text = this.reports.text.replaceAll('\r', '')
     const status = /^status ([0-9]+)\n/m.exec(text)?.[1]
     if (status !== undefined) this.commandStatus = Number(status) & 0xff
+    if (!this.booted) this.log.phase('guest kernel up')
+    this.booted = true
     if (this.started || !/^ready\n/m.test(text)) return
     this.started = true
     this.log.phase('command started')

@@ -89,8 +89,8 @@ export async function stop(words: readonly string[]): Promise<number> {
       try {
         await askInstance(name, 'stop')
       } catch (error) {
-        // It may end before its answer is out.
-        if (await isAlive(name)) throw error
+        // It may end before its answer is out; one that never ran is bad input.
+        if (error instanceof BadInput || (await isAlive(name))) throw error
       }
       await hasEnded(name, Number.POSITIVE_INFINITY)
     }),

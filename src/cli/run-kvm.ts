@@ -1,4 +1,5 @@
 /** Runs a guest on this host's KVM. */
+import { readFileSync } from 'node:fs'
 import type { Log } from '../base/log.ts'
 import { serveChannel } from '../control/channel.ts'
 import { machineControl } from '../control/machine-control.ts'
@@ -51,8 +52,16 @@ async function runOnce(machine: Machine, { session, log }: RunContext): Promise<
   log.phase('guest started')
   const outcome = await machine.finished
   log.phase('guest ended')
+  if (log.shows('debug')) log.debug(`memory beyond guest RAM: ${peakMemoryKiB()} KiB`)
   await machine.close()
   return outcome
+}
+
+/** Peak resident memory of this process less guest RAM, which is the only shared memory of any size. */
+function peakMemoryKiB(): number {
+  const status = readFileSync('/proc/self/status', 'utf8')
+  const kib = (field: string) => Number(new RegExp(`^${field}:\\s+([0-9]+)`, 'm').exec(status)?.[1] ?? 0)
+  return kib('VmHWM') - kib('RssShmem')
 }
 
 /** A kernel that panics before it has a panic device can only reset. */

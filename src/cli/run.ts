@@ -63,7 +63,7 @@ async function runHere(
   const closed = Promise.withResolvers<void>()
   const session: Session =
     request.command === undefined
-      ? consoleSession(escapes, closed.resolve)
+      ? consoleSession(escapes, !isMultiboot(config.kernel.image, request.protocol), closed.resolve)
       : new (await import('./command-session.ts')).CommandSession(log, terminal, escapes, closed.resolve)
   const machine = { ...config, flowControl: session.flowControl }
   const end = await runOnKvm(request, machine, { log, session, outputClosed: closed.promise })

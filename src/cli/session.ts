@@ -20,25 +20,31 @@ export interface Session {
   lastLines(): readonly string[]
 }
 
-/** COM1 to the user. `escapes` is for a raw terminal. */
-export function consoleSession(escapes: boolean, onClosed: () => void): Session {
+/**
+ * COM1 to the user. `escapes` is for a raw terminal. `linux`: the guest raises RTS when it opens the port, so that what
+ * is typed or piped in before that can wait; a test kernel that just polls the port never does.
+ */
+export function consoleSession(escapes: boolean, linux: boolean, onClosed: () => void): Session {
   const tail = new Tail()
   const write = streamWriter(process.stdout, onClosed)
+  // A guest that resets comes back as another machine, with the same input.
+  let current: Machine | undefined
+  const filter = new EscapeFilter({
+    quit: () => current?.stop(),
+    sendBreak: () => current?.sendBreak(),
+    help: () => void write(new TextEncoder().encode(ESCAPE_HELP)),
+  })
+  const send = async (bytes: Uint8Array) => current?.consoles[0]?.write(escapes ? filter.filter(bytes) : bytes)
   return {
-    flowControl: [],
+    flowControl: [linux],
     attach: machine => {
-      const port = machine.consoles[0]
-      if (port === undefined) return
-      port.onOutput(bytes => {
+      machine.consoles[0]?.onOutput(bytes => {
         tail.push(bytes)
         return write(bytes)
       })
-      const filter = new EscapeFilter({
-        quit: () => machine.stop(),
-        sendBreak: () => machine.sendBreak(),
-        help: () => void write(new TextEncoder().encode(ESCAPE_HELP)),
-      })
-      void pump(bytes => port.write(escapes ? filter.filter(bytes) : bytes))
+      const first = current === undefined
+      current = machine
+      if (first) void pump(send)
     },
     commandStatus: undefined,
     get sawPanic() {

@@ -1,5 +1,6 @@
 /** An instance's side of the control protocol: a Unix socket, or any byte stream, in front of a handler. */
 import { renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { Socket, UnixSocketListener } from 'bun'
 import { BadInput, HostError } from '../base/errors.ts'
 import { isAlive, socketPath } from './instances.ts'
@@ -26,7 +27,8 @@ export class ControlServer {
     const path = socketPath(name)
     if (await isAlive(name)) throw new BadInput(`an instance called "${name}" runs already: choose another --name`)
     // A socket that is bound and does not listen yet looks like one left behind, so it gets its name afterwards.
-    const unnamed = `${path}.${process.pid}`
+    // That name is short: the other one may be as long as a socket's address can be.
+    const unnamed = join(dirname(path), `.${Math.random().toString(36).slice(2, 8)}`)
     try {
       const listener = Bun.listen<Client>({
         unix: unnamed,
