@@ -20,12 +20,17 @@ async function guarded(words: readonly string[]): Promise<number> {
     return await main(words)
   } catch (error) {
     if (error instanceof BadInput || error instanceof HostError) {
-      process.stderr.write(`bulkhead: ${error.message}\n`)
+      process.stderr.write(`bulkhead: ${error instanceof BadInput ? onOneLine(error.message) : error.message}\n`)
       return error instanceof BadInput || error instanceof KvmUnusable ? Status.usage : Status.failure
     }
     process.stderr.write(`bulkhead: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
     return Status.failure
   }
+}
+
+/** What the user typed may hold anything; a sentence that repeats it stays one line and moves no cursor. */
+function onOneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, character => JSON.stringify(character).slice(1, -1))
 }
 
 process.exit(await guarded(process.argv.slice(2)))

@@ -7,7 +7,7 @@ import { StdinEncoder } from '../guest/stdin-encoder.ts'
 import type { Machine } from '../machine/machine.ts'
 import { PANIC, pump, type Session } from './session.ts'
 import { streamWriter, Tail } from './streams.ts'
-import { ESCAPE_HELP, EscapeFilter } from './terminal.ts'
+import { guestEscapes } from './terminal.ts'
 
 /** How many lines of the kernel's console go with a failure. */
 const TAIL_LINES = 25
@@ -67,11 +67,7 @@ export class CommandSession implements Session {
     const port = machine.consoles[1]
     if (port === undefined) return
     if (this.terminal) {
-      const filter = new EscapeFilter({
-        quit: () => machine.stop(),
-        sendBreak: () => machine.sendBreak(),
-        help: () => void process.stderr.write(ESCAPE_HELP),
-      })
+      const filter = guestEscapes(machine, text => void process.stderr.write(text))
       await pump(bytes => port.write(this.escapes ? filter.filter(bytes) : bytes))
       return
     }

@@ -27,6 +27,8 @@ export async function debug(words: readonly string[]): Promise<number> {
   const vcpu = values['vcpu'] === undefined ? 0 : parseInteger('--vcpu', values['vcpu'], 0, 4095)
   if (switches.has('virtual') && values['memory'] === undefined) throw new BadInput('--virtual goes with --memory')
   const { memory, sysrq } = values
+  if (sysrq !== undefined && !/^[0-9a-z]$/.test(sysrq))
+    throw new BadInput(`--sysrq takes one of 0-9 and a-z, not "${sysrq}"`)
   const pokes = switches.has('nmi') || sysrq !== undefined
   const shows = switches.has('registers') || (memory === undefined && !pokes)
   const result: Record<string, unknown> = {}

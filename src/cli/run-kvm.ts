@@ -8,9 +8,7 @@ import type { MachineConfig } from '../machine/config.ts'
 import { Machine, type Outcome } from '../machine/machine.ts'
 import type { RunRequest } from './run-options.ts'
 import type { Session } from './session.ts'
-import { type End, judge, Status } from './status.ts'
-
-const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
+import { ENDING_SIGNALS, type End, judge, SIGPIPE, Status } from './status.ts'
 
 /** What a run needs to know besides its request. */
 export interface RunContext {
@@ -92,12 +90,11 @@ class Interruption {
     }
     const timeout = { status: Status.timeout, message: `timed out after ${(timeoutMs ?? 0) / 1000} s` }
     if (timeoutMs !== undefined) this.timer = setTimeout(() => interrupt(timeout), timeoutMs)
-    for (const [signal, number] of Object.entries(SIGNALS)) {
+    for (const [signal, number] of Object.entries(ENDING_SIGNALS)) {
       const handle = () => interrupt({ status: 128 + number })
       this.handlers.set(signal, handle)
       process.on(signal, handle)
     }
-    const SIGPIPE = 13
     void outputClosed.then(() => interrupt({ status: 128 + SIGPIPE }))
   }
 

@@ -6,12 +6,9 @@ import { RigRelay } from './rig-relay.ts'
 import type { GuestFiles } from './run.ts'
 import type { RunRequest } from './run-options.ts'
 import { pump } from './session.ts'
-import type { End } from './status.ts'
+import { ENDING_SIGNALS, type End, SIGPIPE } from './status.ts'
 import { streamWriter } from './streams.ts'
-import { ESCAPE_HELP, EscapeFilter, terminalSize } from './terminal.ts'
-
-const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
-const SIGPIPE = 13
+import { guestEscapes, terminalSize } from './terminal.ts'
 
 /** What the rig's run needs to know besides its request. */
 export interface RigRunOptions {
@@ -29,7 +26,7 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
     interruption.resolve({ status: 128 + number })
     abort.abort()
   }
-  const handlers = Object.entries(SIGNALS).map(([signal, number]) => [signal, () => interrupt(number)] as const)
+  const handlers = Object.entries(ENDING_SIGNALS).map(([signal, number]) => [signal, () => interrupt(number)] as const)
   for (const [signal, handle] of handlers) process.on(signal, handle)
   const relay = new RigRelay(request)
   const server = await ControlServer.listen(request.name, (method, params) => relay.request(method, params))
@@ -96,11 +93,11 @@ function innerEnvironment(
 
 /** Passes the streams both ways; resolves with the inner run's status after the last of its output. */
 async function connectStreams(run: RigRun, relay: RigRelay, ownsTerminal: boolean, onClosed: () => void): Promise<End> {
-  const filter = new EscapeFilter({
-    quit: () => void relay.request('stop', {}),
-    sendBreak: () => void relay.request('break', {}),
-    help: () => void process.stderr.write(ESCAPE_HELP),
-  })
+  const guest = {
+    stop: () => void relay.request('stop', {}).catch(() => {}),
+    sendBreak: () => void relay.request('break', {}).catch(() => {}),
+  }
+  const filter = guestEscapes(guest, text => void process.stderr.write(text))
   void pump(bytes => run.stdin(ownsTerminal ? filter.filter(bytes) : bytes)).then(() => run.stdin(null))
   const pass = async (from: AsyncIterable<Uint8Array>, to: NodeJS.WriteStream) => {
     const write = streamWriter(to, onClosed)

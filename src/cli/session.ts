@@ -1,7 +1,7 @@
 /** How a run's consoles meet the process's streams: what every kind of session offers, and the plain console. */
 import type { Machine } from '../machine/machine.ts'
 import { streamWriter, Tail } from './streams.ts'
-import { ESCAPE_HELP, EscapeFilter } from './terminal.ts'
+import { guestEscapes } from './terminal.ts'
 
 /** The line with which Linux panics, behind its time stamp. */
 export const PANIC = /^\[[ 0-9.]+\](\[[ A-Z0-9]+\])? Kernel panic - not syncing/m
@@ -29,11 +29,8 @@ export function consoleSession(escapes: boolean, linux: boolean, onClosed: () =>
   const write = streamWriter(process.stdout, onClosed)
   // A guest that resets comes back as another machine, with the same input.
   let current: Machine | undefined
-  const filter = new EscapeFilter({
-    quit: () => current?.stop(),
-    sendBreak: () => current?.sendBreak(),
-    help: () => void write(new TextEncoder().encode(ESCAPE_HELP)),
-  })
+  const guest = { stop: () => current?.stop(), sendBreak: () => current?.sendBreak() }
+  const filter = guestEscapes(guest, text => void write(new TextEncoder().encode(text)))
   const send = async (bytes: Uint8Array) => current?.consoles[0]?.write(escapes ? filter.filter(bytes) : bytes)
   return {
     flowControl: [linux],

@@ -22,6 +22,11 @@ export const Status = {
   failure: 125,
 } as const
 
+/** Signals that end a run in good order, with the numbers that make the status (128 + number). */
+export const ENDING_SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
+/** Nobody reads our output any more. */
+export const SIGPIPE = 13
+
 /** A guest's end: the status for the process, and a sentence for standard error unless all is well. */
 export interface End {
   readonly status: number

@@ -53,7 +53,16 @@ export class EscapeFilter {
 }
 
 /** The keys, for `help`. */
-export const ESCAPE_HELP = '\r\nCtrl-A X  end the guest\r\nCtrl-A B  send a break (SysRq)\r\nCtrl-A A  send Ctrl-A\r\n'
+const ESCAPE_HELP = '\r\nCtrl-A X  end the guest\r\nCtrl-A B  send a break (SysRq)\r\nCtrl-A A  send Ctrl-A\r\n'
+
+/** The filter for a guest that can be stopped and sent a break; `say` shows the keys. */
+export function guestEscapes(guest: { stop(): void; sendBreak(): void }, say: (text: string) => void): EscapeFilter {
+  return new EscapeFilter({
+    quit: () => guest.stop(),
+    sendBreak: () => guest.sendBreak(),
+    help: () => say(ESCAPE_HELP),
+  })
+}
 
 /** Whether a person is at both ends. */
 export function isInteractive(): boolean {
