@@ -30,6 +30,7 @@ export function defaultInitrd(unpacked: string, release: string, recipe: Recipe,
     .file('etc/fstab', FSTAB)
     .file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n')
     .file('etc/group', 'root:x:0:\ntty:x:5:\n')
+    .file('etc/acpi/PWRF/00000080', '#!/bin/sh\nexec poweroff -f\n', 0o755)
     .file('bulkhead/modules', recipe.loadedModules.map(name => `${moduleName(name)}\n`).join(''))
   const modules = readModules(unpacked, release, [...recipe.loadedModules, ...recipe.modules])
   for (const module of modules) archive.file(`lib/modules/${release}/${module.path}`, module.image)

@@ -20,7 +20,7 @@ export interface Terminal {
 /** Runs `argv` in L1 with these streams and gives its exit status. A signal in `abort` ends L1. */
 export async function rigRun(argv: readonly string[], streams: Streams, options: RigOptions): Promise<number> {
   const run = await startProgram(argv, 'pipes', options)
-  return finish(run, options.abort, async () => {
+  return finish(run, options.abort, [streams.stdout, streams.stderr], async () => {
     void feed(streams.stdin, bytes => run.stdin(bytes)).then(() => run.stdin(null))
     await Promise.all([drain(run.stdout, streams.stdout), drain(run.stderr, streams.stderr)])
   })
@@ -36,7 +36,7 @@ export async function rigShell(streams: Streams, terminal: Terminal, options: Ri
   // The shell gets the console as its controlling terminal, for Ctrl-C and job control.
   const off = terminal.onResize?.((rows, columns) => void run.resize(rows, columns))
   try {
-    return await finish(run, options.abort, async () => {
+    return await finish(run, options.abort, [streams.stdout], async () => {
       void feed(streams.stdin, bytes => run.type(bytes))
       await drain(run.terminal, streams.stdout)
     })
@@ -45,15 +45,27 @@ export async function rigShell(streams: Streams, terminal: Terminal, options: Ri
   }
 }
 
-async function finish(run: RigRun, abort: AbortSignal | undefined, work: () => Promise<void>): Promise<number> {
+/** Status of a command whose output nobody reads, as if SIGPIPE had ended it. */
+const CLOSED_OUTPUT = 128 + 13
+
+/** Does `work` and gives the command's status; `outputs` are where its output goes. */
+async function finish(
+  run: RigRun,
+  abort: AbortSignal | undefined,
+  outputs: readonly Writable[],
+  work: () => Promise<void>,
+): Promise<number> {
   const kill = () => void run.kill()
+  const closed = Promise.withResolvers<number>()
+  const onError = () => closed.resolve(CLOSED_OUTPUT)
   abort?.addEventListener('abort', kill)
   if (abort?.aborted) kill()
+  for (const output of outputs) output.on('error', onError)
   try {
-    await work()
-    return await run.exit
+    return await Promise.race([work().then(() => run.exit), closed.promise])
   } finally {
     abort?.removeEventListener('abort', kill)
+    // The error handlers stay: what is still under way may fail as well.
     await run.kill()
   }
 }
@@ -67,16 +79,27 @@ async function feed(from: Streams['stdin'], send: (bytes: Uint8Array) => Promise
 }
 
 async function drain(from: AsyncIterable<Uint8Array>, to: Writable): Promise<void> {
-  for await (const chunk of from)
-    if (!to.write(chunk) && !to.destroyed) await new Promise<void>(resolve => whenWritable(to, resolve))
+  for await (const chunk of from) {
+    // A closed output ends the run through its 'error' event; L1 is not made to wait until then.
+    if (to.destroyed || writeOrFail(to, chunk)) continue
+    await new Promise<void>(resolve => whenWritable(to, resolve))
+  }
+}
+
+/** Whether `to` takes more at once. Bun throws EPIPE out of write() for some pipes, where Node only has the event. */
+function writeOrFail(to: Writable, chunk: Uint8Array): boolean {
+  try {
+    return to.write(chunk)
+  } catch (error) {
+    to.destroy(error as Error)
+    return true
+  }
 }
 
 function whenWritable(to: Writable, resolve: () => void): void {
   const done = () => {
-    to.off('drain', done)
-    to.off('close', done)
+    for (const event of ['drain', 'close', 'error']) to.off(event, done)
     resolve()
   }
-  to.on('drain', done)
-  to.on('close', done)
+  for (const event of ['drain', 'close', 'error']) to.on(event, done)
 }

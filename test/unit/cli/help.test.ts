@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../../../src/cli/commands.ts'
-import { runBulkhead } from '../../support/bulkhead.ts'
+import { Place, runBulkhead } from '../../support/bulkhead.ts'
 
 const NAMES = Object.keys(COMMANDS)
 const shown = async (...args: string[]) => {
@@ -49,8 +49,8 @@ describe('bulkhead version', () => {
 
 describe('bulkhead list', () => {
   it('prints nothing, and an empty list for programs, where nothing runs', async () => {
-    const env = { XDG_RUNTIME_DIR: '/tmp/bulkhead-nothing-runs' }
-    expect((await runBulkhead(['list'], { env })).stdout).toBe('')
-    expect((await runBulkhead(['list', '--json'], { env })).stdout).toBe('[]\n')
+    using place = new Place({ ownCache: true })
+    expect(await place.bulkhead(['list'])).toMatchObject({ status: 0, stdout: '', stderr: '' })
+    expect(await place.bulkhead(['list', '--json'])).toMatchObject({ status: 0, stdout: '[]\n', stderr: '' })
   })
 })

@@ -7,7 +7,7 @@ import { bzImage } from '../../support/kernel-images.ts'
 import { Assembler } from '../../support/micro-guest.ts'
 import { lineWith, NO_PROGRAMS, refusalWith, tryCommand } from '../../support/refusal.ts'
 import { describeUnless } from '../../support/skip.ts'
-import { AS_NOBODY, missingNobody } from '../../support/unprivileged.ts'
+import { AS_NOBODY, missingClosedKvm, missingNobody } from '../../support/unprivileged.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'bulkhead-hosts-'))
 chmodSync(folder, 0o755)
@@ -22,15 +22,15 @@ const MICRO_GUEST = file('micro-guest', new Assembler().exit(0).image())
 const LINUX = file('linux', bzImage())
 const SECRET = file('secret', bzImage(), 0o600)
 
-describeUnless(missingNobody(), 'bulkhead run by a user who may not open /dev/kvm', () => {
-  /** In a place that is nobody's, in both senses. */
-  const asNobody = async (args: readonly string[]) => {
-    using place = new Place({ ownCache: true })
-    for (const path of ['', 'run', 'tmp', 'cache']) chownSync(join(place.root, path), 65534, 65534)
-    const { status, stdout, stderr } = await place.bulkhead(args, { under: AS_NOBODY, env: NO_PROGRAMS })
-    return { status, stdout, stderr, left: place.leftovers() }
-  }
+/** In a place that is nobody's own. */
+const asNobody = async (args: readonly string[]) => {
+  using place = new Place({ ownCache: true })
+  for (const path of ['', 'run', 'tmp', 'cache']) chownSync(join(place.root, path), 65534, 65534)
+  const { status, stdout, stderr } = await place.bulkhead(args, { under: AS_NOBODY, env: NO_PROGRAMS })
+  return { status, stdout, stderr, left: place.leftovers() }
+}
 
+describeUnless(missingClosedKvm(), 'bulkhead run by a user who may not open /dev/kvm', () => {
   it.each([
     ['a micro-guest', ['-k', MICRO_GUEST]],
     ['a Linux kernel', ['-k', LINUX]],
@@ -43,6 +43,9 @@ describeUnless(missingNobody(), 'bulkhead run by a user who may not open /dev/kv
     )
   })
 
+})
+
+describeUnless(missingNobody(), 'bulkhead run by a user without rights', () => {
   it('refuses a kernel that the user may not read', async () => {
     expect(await asNobody(['run', '-k', SECRET])).toEqual(refusalWith('secret: cannot be read (EACCES)'))
   })
