@@ -1,10 +1,10 @@
 #!/usr/bin/env bun
 /** The command line: arguments in, exit status out. */
 import { BadInput, HostError, KvmUnusable } from './base/errors.ts'
-import { COMMANDS } from './cli/commands.ts'
+import { COMMANDS, type Result } from './cli/commands.ts'
 import { Status } from './cli/status.ts'
 
-async function main(words: readonly string[]): Promise<number> {
+async function main(words: readonly string[]): Promise<Result> {
   const [first = 'help', ...rest] = words
   const alias: Readonly<Record<string, string>> = { '--help': 'help', '-h': 'help', '--version': 'version' }
   const name = alias[first] ?? first
@@ -15,7 +15,7 @@ async function main(words: readonly string[]): Promise<number> {
   return command.run(rest)
 }
 
-async function guarded(words: readonly string[]): Promise<number> {
+async function guarded(words: readonly string[]): Promise<Result> {
   try {
     return await main(words)
   } catch (error) {
@@ -33,4 +33,18 @@ function onOneLine(text: string): string {
   return text.replace(/\p{Cc}/gu, character => JSON.stringify(character).slice(1, -1))
 }
 
-process.exit(await guarded(process.argv.slice(2)))
+/** Waits until what was written is out: an exit does not. */
+function drained(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise(resolve => {
+    stream.once('error', () => resolve())
+    stream.write('', () => resolve())
+  })
+}
+
+const HASTY_MS = 500
+
+const result = await guarded(process.argv.slice(2))
+const { status, hasty } = typeof result === 'number' ? { status: result, hasty: false } : result
+const out = Promise.all([drained(process.stdout), drained(process.stderr)])
+await (hasty ? Promise.race([out, Bun.sleep(HASTY_MS)]) : out)
+process.exit(status)

@@ -46,7 +46,8 @@ export class CommandSession implements Session {
   }
 
   lastLines(): readonly string[] {
-    return this.tail.lines(TAIL_LINES)
+    // The trace that follows a panic's own line may be longer than what is shown.
+    return this.tail.lines(TAIL_LINES, PANIC)
   }
 
   private onReport(machine: Machine, bytes: Uint8Array): void {

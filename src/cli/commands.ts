@@ -1,13 +1,16 @@
 /** The commands by name; what each needs is loaded when it is called. */
 import type { Options } from './arguments.ts'
 
+/** A status; `hasty`: who ended the command does not want to wait for a reader of its output that has stopped reading. */
+export type Result = number | { readonly status: number; readonly hasty: boolean }
+
 /** A command. */
 export interface Command {
   readonly usage: string
   readonly summary: string
   /** Its options, for help texts. */
   readonly options: () => Promise<Options>
-  readonly run: (words: readonly string[]) => Promise<number>
+  readonly run: (words: readonly string[]) => Promise<Result>
 }
 
 const NONE = async (): Promise<Options> => ({})

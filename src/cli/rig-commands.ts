@@ -3,6 +3,7 @@ import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, Log } from '../base/log.ts'
 import type { RigOptions } from '../rig/rig.ts'
 import { type Options, parseArguments, parseChoice, parseInteger, parseMemory, parseSeconds } from './arguments.ts'
+import { ENDING_SIGNALS } from './status.ts'
 import { isInteractive, rawTerminal } from './terminal.ts'
 
 export const RIG_OPTIONS: Options = {
@@ -26,7 +27,7 @@ export async function rig(words: readonly string[]): Promise<number> {
   const memory = values['mem'] === undefined ? DEFAULT_MEMORY_MIB : parseMemory('--mem', values['mem'])
   if (memory < 1 || memory > MAX_MEMORY_MIB) throw new BadInput(`--mem must be 1M to ${MAX_MEMORY_MIB}M`)
   const abort = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => abort.abort())
+  for (const [signal, number] of Object.entries(ENDING_SIGNALS)) process.on(signal, () => abort.abort(128 + number))
   const options: RigOptions = {
     log: new Log(parseChoice('--loglevel', values['loglevel'] ?? 'warning', LOG_LEVELS)),
     guestMemoryMiB: memory,

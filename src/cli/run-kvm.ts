@@ -88,14 +88,18 @@ class Interruption {
       this.end ??= end
       stop()
     }
-    const timeout = { status: Status.timeout, message: `timed out after ${(timeoutMs ?? 0) / 1000} s` }
+    const timeout = {
+      status: Status.timeout,
+      interrupted: true,
+      message: `timed out after ${(timeoutMs ?? 0) / 1000} s`,
+    }
     if (timeoutMs !== undefined) this.timer = setTimeout(() => interrupt(timeout), timeoutMs)
     for (const [signal, number] of Object.entries(ENDING_SIGNALS)) {
-      const handle = () => interrupt({ status: 128 + number })
+      const handle = () => interrupt({ status: 128 + number, interrupted: true })
       this.handlers.set(signal, handle)
       process.on(signal, handle)
     }
-    void outputClosed.then(() => interrupt({ status: 128 + SIGPIPE }))
+    void outputClosed.then(() => interrupt({ status: 128 + SIGPIPE, interrupted: true }))
   }
 
   get happened(): boolean {

@@ -23,7 +23,7 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
   const interruption = Promise.withResolvers<End>()
   const abort = new AbortController()
   const interrupt = (number: number) => {
-    interruption.resolve({ status: 128 + number })
+    interruption.resolve({ status: 128 + number, interrupted: true })
     abort.abort()
   }
   const handlers = Object.entries(ENDING_SIGNALS).map(([signal, number]) => [signal, () => interrupt(number)] as const)

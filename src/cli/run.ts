@@ -5,6 +5,7 @@ import { Log } from '../base/log.ts'
 import { type KvmHost, kvmHost } from '../kvm/host-kind.ts'
 import { isMultiboot, type MachineConfig, planMachine } from '../machine/config.ts'
 import { requireKvm } from '../machine/host.ts'
+import type { Result } from './commands.ts'
 import { mapImage } from './images.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
@@ -24,7 +25,7 @@ export interface GuestFiles {
 }
 
 /** `bulkhead run`. */
-export async function run(words: readonly string[]): Promise<number> {
+export async function run(words: readonly string[]): Promise<Result> {
   const request = parseRun(words)
   const log = new Log(request.logLevel)
   log.phase('command line parsed')
@@ -50,7 +51,7 @@ export async function run(words: readonly string[]): Promise<number> {
     : await runHere(request, config, log, terminal, ownsTerminal)
   raw?.[Symbol.dispose]()
   report(end, log)
-  return end.status
+  return { status: end.status, hasty: end.interrupted === true }
 }
 
 async function runHere(

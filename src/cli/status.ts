@@ -31,6 +31,8 @@ export const SIGPIPE = 13
 export interface End {
   readonly status: number
   readonly message?: string
+  /** Ended from outside, by a signal or the time limit. */
+  readonly interrupted?: boolean
   /** More lines: a register dump. */
   readonly details?: string
 }

@@ -1,22 +1,20 @@
 /** Standard streams with back pressure, and a memory of what went by. */
 
-/** Writes to `stream`; the promise, if any, resolves when it has room again. `onClosed` is told when nobody reads. */
-export function streamWriter(
-  stream: NodeJS.WriteStream,
-  onClosed: () => void,
-): (bytes: Uint8Array) => void | Promise<void> {
+/**
+ * Writes to `stream`; the promise resolves when the bytes are out, so that an exit right after loses nothing. `onClosed`
+ * is told when nobody reads.
+ */
+export function streamWriter(stream: NodeJS.WriteStream, onClosed: () => void): (bytes: Uint8Array) => Promise<void> {
   let closed = false
   stream.on('error', () => {
     if (!closed) onClosed()
     closed = true
   })
-  return bytes => {
-    if (closed || stream.write(bytes)) return
-    return new Promise(resolve => {
-      stream.once('drain', resolve)
-      stream.once('error', () => resolve())
+  return bytes =>
+    new Promise(resolve => {
+      if (closed) resolve()
+      else stream.write(bytes, () => resolve())
     })
-  }
 }
 
 /** The last part of an output, for messages about a guest that failed. */
@@ -36,11 +34,12 @@ export class Tail {
     return new TextDecoder().decode(Buffer.concat(this.parts))
   }
 
-  /** The last `count` lines that are not empty. */
-  lines(count: number): readonly string[] {
-    return this.text
-      .split(/\r?\n/)
-      .filter(line => line.trim() !== '')
-      .slice(-count)
+  /** The last `count` lines that are not empty; if one further back matches `start`, `count` lines from there on. */
+  lines(count: number, start: RegExp): readonly string[] {
+    const lines = this.text.split(/\r?\n/).filter(line => line.trim() !== '')
+    const found = lines.findIndex(line => start.test(line))
+    const last = Math.max(0, lines.length - count)
+    const from = found < 0 ? last : Math.min(found, last)
+    return lines.slice(from, from + count)
   }
 }

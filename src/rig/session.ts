@@ -1,5 +1,6 @@
 /** What is behind `bulkhead rig run` and `bulkhead rig shell`: a command in L1 on streams of the caller's. */
 import type { Readable, Writable } from 'node:stream'
+import type { Connection } from './job.ts'
 import { type RigOptions, startProgram } from './rig.ts'
 import type { RigRun } from './run.ts'
 
@@ -17,9 +18,10 @@ export interface Terminal {
   readonly onResize?: (listener: (rows: number, columns: number) => void) => () => void
 }
 
-/** Runs `argv` in L1 with these streams and gives its exit status. A signal in `abort` ends L1. */
+/** Runs `argv` in L1 with these streams and gives its exit status. An abort ends L1; its reason, a number, is then the status. */
 export async function rigRun(argv: readonly string[], streams: Streams, options: RigOptions): Promise<number> {
-  const run = await startProgram(argv, 'pipes', options)
+  const run = await start(argv, 'pipes', options)
+  if (typeof run === 'number') return run
   return finish(run, options.abort, [streams.stdout, streams.stderr], async () => {
     void feed(streams.stdin, bytes => run.stdin(bytes)).then(() => run.stdin(null))
     await Promise.all([drain(run.stdout, streams.stdout), drain(run.stderr, streams.stderr)])
@@ -45,8 +47,25 @@ export async function rigShell(streams: Streams, terminal: Terminal, options: Ri
   }
 }
 
+/** Status of an aborted command when the abort gives none: as if SIGINT had ended it. */
+const INTERRUPTED = 128 + 2
 /** Status of a command whose output nobody reads, as if SIGPIPE had ended it. */
 const CLOSED_OUTPUT = 128 + 13
+
+/** The run, or the status to end with when the start was aborted. */
+async function start(argv: readonly string[], connection: Connection, options: RigOptions): Promise<RigRun | number> {
+  try {
+    return await startProgram(argv, connection, options)
+  } catch (error) {
+    if (options.abort?.aborted) return abortStatus(options.abort)
+    throw error
+  }
+}
+
+/** The reason of an abort is the status to end with. */
+function abortStatus(abort: AbortSignal | undefined): number {
+  return typeof abort?.reason === 'number' ? abort.reason : INTERRUPTED
+}
 
 /** Does `work` and gives the command's status; `outputs` are where its output goes. */
 async function finish(
@@ -55,16 +74,16 @@ async function finish(
   outputs: readonly Writable[],
   work: () => Promise<void>,
 ): Promise<number> {
-  const kill = () => void run.kill()
-  const closed = Promise.withResolvers<number>()
-  const onError = () => closed.resolve(CLOSED_OUTPUT)
-  abort?.addEventListener('abort', kill)
-  if (abort?.aborted) kill()
+  const ended = Promise.withResolvers<number>()
+  const onAbort = () => ended.resolve(abortStatus(abort))
+  const onError = () => ended.resolve(CLOSED_OUTPUT)
+  abort?.addEventListener('abort', onAbort)
+  if (abort?.aborted) onAbort()
   for (const output of outputs) output.on('error', onError)
   try {
-    return await Promise.race([work().then(() => run.exit), closed.promise])
+    return await Promise.race([work().then(() => run.exit), ended.promise])
   } finally {
-    abort?.removeEventListener('abort', kill)
+    abort?.removeEventListener('abort', onAbort)
     // The error handlers stay: what is still under way may fail as well.
     await run.kill()
   }

@@ -18,7 +18,8 @@ export interface CliResult {
 }
 
 export interface CliOptions {
-  readonly stdin?: string | Uint8Array
+  /** Written, and then ended; null leaves it open. Absent: ended at once. */
+  readonly stdin?: string | Uint8Array | null
   /** When it is over the process is killed, and the result's promise rejects. */
   readonly timeoutMs?: number
   readonly env?: Readonly<Record<string, string | undefined>>
@@ -32,6 +33,8 @@ export interface CliRun {
   readonly result: Promise<CliResult>
   /** Resolves once standard output and standard error hold `text`, and rejects when the process ends before. */
   saw(text: string): Promise<void>
+  /** Writes to its standard input, which must have been left open. */
+  type(text: string): void
 }
 
 const SIGNALS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 }
@@ -117,7 +120,7 @@ function start(args: readonly string[], options: CliOptions): CliRun {
   child.stderr.on('data', collect(errors))
   // A process that does not read its input may be gone before it is written.
   child.stdin.on('error', () => {})
-  child.stdin.end(stdin)
+  if (stdin !== null) child.stdin.end(stdin)
   const text = () => `${Buffer.concat(output)}${Buffer.concat(errors)}`
   const result = new Promise<CliResult>((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -144,7 +147,7 @@ function start(args: readonly string[], options: CliOptions): CliRun {
       const ended = ({ status }: CliResult) => reject(new Error(`ended with ${status} before "${wanted}":\n${text()}`))
       result.then(ended, reject)
     })
-  return { child, result, saw }
+  return { child, result, saw, type: typed => void child.stdin.write(typed) }
 }
 
 /** Ours with `changes`; a variable that is undefined there is taken away. Vitest's own are not for the program. */

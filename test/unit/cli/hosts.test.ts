@@ -42,7 +42,6 @@ describeUnless(missingClosedKvm(), 'bulkhead run by a user who may not open /dev
       refusalWith('cannot open /dev/kvm (EACCES): add yourself to the group that owns it (usually kvm), or use --host'),
     )
   })
-
 })
 
 describeUnless(missingNobody(), 'bulkhead run by a user without rights', () => {

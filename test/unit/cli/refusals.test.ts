@@ -71,9 +71,8 @@ describe('bulkhead run', () => {
     refuses(['run', `${option}=${value}`, '--', 'true'], `${option} must be one of ${choices}, not "${value}"`),
   )
 
-  it.each(['a/b', '../guest', '.', '-', '.hidden', 'two words', 'line\nfeed', 'ä', ''])(
-    'refuses %j for a name',
-    name => refuses(['run', `--name=${name}`, '--', 'true'], 'is no instance name'),
+  it.each(['a/b', '../guest', '.', '-', '.hidden', 'two words', 'line\nfeed', 'ä', ''])('refuses %j for a name', name =>
+    refuses(['run', `--name=${name}`, '--', 'true'], 'is no instance name'),
   )
 
   it('refuses a name that does not fit a socket address', () =>

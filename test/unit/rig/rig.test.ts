@@ -18,7 +18,7 @@ describe('l1Memory', () => {
 describe('l1Cpus', () => {
   it.each([
     [1, 1],
-    [2, 1],
+    [2, 2],
     [4, 2],
     [16, 2],
   ])('gives a guest of %i vCPUs a machine of %i CPUs', (guest, machine) => {
