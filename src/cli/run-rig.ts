@@ -8,7 +8,7 @@ import type { RunRequest } from './run-options.ts'
 import { pump } from './session.ts'
 import { ENDING_SIGNALS, type End, SIGPIPE } from './status.ts'
 import { streamWriter } from './streams.ts'
-import { guestEscapes, terminalSize } from './terminal.ts'
+import { guestEscapes, terminalSize, writeMessage } from './terminal.ts'
 
 /** What the rig's run needs to know besides its request. */
 export interface RigRunOptions {
@@ -103,7 +103,16 @@ async function connectStreams(run: RigRun, relay: RigRelay, ownsTerminal: boolea
     const write = streamWriter(to, onClosed)
     for await (const bytes of from) await write(bytes)
   }
-  await Promise.all([pass(run.stdout, process.stdout), pass(run.stderr, process.stderr)])
+  await Promise.all([
+    pass(run.stdout, process.stdout),
+    ownsTerminal ? passMessages(run.stderr) : pass(run.stderr, process.stderr),
+  ])
   // What went wrong has been said by the inner run, on its standard error.
   return { status: await run.exit }
+}
+
+/** On a terminal the command's errors are not apart: what comes as errors are the inner run's messages. */
+async function passMessages(from: AsyncIterable<Uint8Array>): Promise<void> {
+  const decoder = new TextDecoder()
+  for await (const bytes of from) writeMessage(decoder.decode(bytes, { stream: true }))
 }

@@ -11,7 +11,7 @@ import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
 import { consoleSession, type Session } from './session.ts'
 import { type End, Status } from './status.ts'
-import { isInteractive, rawTerminal, type TerminalSize, terminalSize } from './terminal.ts'
+import { isInteractive, rawTerminal, type TerminalSize, terminalSize, writeMessage } from './terminal.ts'
 
 /** What Linux needs to talk to us, for kernels that the user brings. */
 const LINUX_PARAMS = 'console=ttyS0 panic=-1 reboot=k'
@@ -27,7 +27,7 @@ export interface GuestFiles {
 /** `bulkhead run`. */
 export async function run(words: readonly string[]): Promise<Result> {
   const request = parseRun(words)
-  const log = new Log(request.logLevel)
+  const log = new Log(request.logLevel, line => writeMessage(`${line}\n`))
   log.phase('command line parsed')
   const host = request.host === 'rig' ? undefined : kvmHost()
   const runsInRig = request.host === 'rig' || (request.host === 'auto' && host?.runsLinux === false)

@@ -1,4 +1,5 @@
 /** The user's terminal: raw while a guest has it, and the escape that gets out. */
+import { passOutputThrough, setTerminalSettings, terminalSettings } from '../host/terminal.ts'
 
 const CTRL_A = 0x01
 
@@ -80,12 +81,23 @@ export function terminalSize(): TerminalSize {
   return { rows: process.stdout.rows || 24, cols: process.stdout.columns || 80 }
 }
 
-/** Makes the terminal raw until the result is disposed, or the process exits in whatever way it can notice. */
+/**
+ * Makes the terminal raw until the result is disposed, or the process exits in whatever way it can notice. The raw mode
+ * of the runtime goes on turning line feeds into new lines; the guest has done that where it is wanted.
+ */
 export function rawTerminal(): Disposable {
+  const { stdin } = process
+  const before = terminalSettings(stdin.fd)
   const restore = () => {
-    process.stdin.setRawMode(false)
+    stdin.setRawMode(false)
+    try {
+      setTerminalSettings(stdin.fd, before)
+    } catch {
+      // The terminal went away, and its settings with it.
+    }
   }
-  process.stdin.setRawMode(true)
+  stdin.setRawMode(true)
+  passOutputThrough(stdin.fd)
   process.on('exit', restore)
   return {
     [Symbol.dispose]: () => {
@@ -93,4 +105,9 @@ export function rawTerminal(): Disposable {
       restore()
     },
   }
+}
+
+/** Writes a message to the user; on a raw terminal a line ends with its carriage return. */
+export function writeMessage(text: string): void {
+  process.stderr.write(process.stderr.isTTY && process.stdin.isRaw ? text.replace(/\r?\n/g, '\r\n') : text)
 }

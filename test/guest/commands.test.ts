@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomFrom } from '../support/boot-outcome.ts'
 import { Place } from '../support/bulkhead.ts'
-import { prepareGuest, runGuest, runScript } from '../support/linux-guest.ts'
+import { prepareGuest, runGuest, runScript, SETUP_LIMIT_MS, startGuest } from '../support/linux-guest.ts'
 
 const place = new Place({ ownCache: false })
-beforeAll(prepareGuest)
+beforeAll(prepareGuest, SETUP_LIMIT_MS)
 afterAll(() => place[Symbol.dispose]())
 
 /** Every byte value in every place, with the ones that a terminal would act on more often than chance has it. */
@@ -63,7 +63,7 @@ describe('a command in the guest', () => {
   })
 
   it('ends as by SIGPIPE when nobody reads its output', async () => {
-    const run = place.start(['run', '--loglevel', 'error', '--', 'yes'], { timeoutMs: 120_000 })
+    const run = startGuest(place, ['--', 'yes'])
     await run.saw('y\ny\n')
     run.child.stdout?.destroy()
     expect((await run.result).status).toBe(141)

@@ -13,7 +13,7 @@ export class PseudoTerminal {
   private readonly process: Bun.Subprocess
   private readonly terminal: Bun.Terminal
   /** Opens the terminal again, from outside. */
-  private readonly device: string
+  readonly device: string
 
   constructor(command: readonly string[], env: Readonly<Record<string, string>>, rows: number, cols: number) {
     const decoder = new TextDecoder()
