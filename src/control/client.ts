@@ -13,7 +13,7 @@ export class ControlClient {
   /** `send` passes a line on; call `push` with what comes back, and `fail` when nothing more can come. */
   constructor(private readonly send: (line: string) => void) {}
 
-  /** Asks and waits; throws `HostError` with the instance's sentence when it refuses. */
+  /** Asks and waits; throws `BadInput` or `HostError` with the instance's sentence when it refuses or fails. */
   request(method: string, params: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     const id = this.nextId++
     const answer = Promise.withResolvers<unknown>()
@@ -37,7 +37,8 @@ export class ControlClient {
     if (answer === undefined) return
     const waiting = this.waiting.get(answer.id)
     this.waiting.delete(answer.id)
-    if ('error' in answer) waiting?.reject(new HostError(answer.error))
+    if ('error' in answer)
+      waiting?.reject(answer.refused === true ? new BadInput(answer.error) : new HostError(answer.error))
     else waiting?.resolve(answer.result)
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The control protocol: one JSON object a line in both directions. A request is `{id, method, params}`; the answer has
- * the same `id` and either `result` or `error` (a sentence).
+ * the same `id` and either `result` or `error` (a sentence), with `refused` when the request itself was at fault.
  */
 
 /** A request. */
@@ -13,7 +13,7 @@ export interface ControlRequest {
 /** An answer. */
 export type ControlAnswer =
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: string }
+  | { readonly id: number; readonly error: string; readonly refused?: boolean }
 
 /** A longer line is no request of ours. */
 const MAX_LINE_BYTES = 1 << 20
@@ -47,8 +47,9 @@ export function parseRequest(line: string): ControlRequest | undefined {
 export function parseAnswer(line: string): ControlAnswer | undefined {
   const value = parseObject(line)
   if (value === undefined || typeof value['id'] !== 'number') return undefined
-  const { id, error } = value as { id: number; error?: unknown }
-  return typeof error === 'string' ? { id, error } : { id, result: value['result'] }
+  const { id, error, refused } = value as { id: number; error?: unknown; refused?: unknown }
+  if (typeof error !== 'string') return { id, result: value['result'] }
+  return refused === true ? { id, error, refused } : { id, error }
 }
 
 function parseObject(line: string): Record<string, unknown> | undefined {

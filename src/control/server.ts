@@ -85,7 +85,10 @@ export function answerLines(handler: ControlHandler, send: (line: string) => voi
     const answer = (value: ControlAnswer) => send(`${JSON.stringify(value)}\n`)
     handler(method, params).then(
       result => answer({ id, result: result ?? null }),
-      (error: unknown) => answer({ id, error: error instanceof Error ? error.message : String(error) }),
+      (error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error)
+        answer(error instanceof BadInput ? { id, error: message, refused: true } : { id, error: message })
+      },
     )
   })
 }

@@ -23,5 +23,5 @@ export function kvmHost(device = '/dev/kvm', cpuinfo = '/proc/cpuinfo'): KvmHost
   if (process.arch !== 'x64') return { runsLinux: true }
   const flags = /^flags\s*:(.*)$/m.exec(readFileSync(cpuinfo, 'utf8'))?.[1]?.split(/\s+/) ?? []
   if (flags.includes('vmx') || flags.includes('svm')) return { runsLinux: true }
-  return { runsLinux: false, opens: true, reason: 'its KVM works by page tables (no VMX or SVM) and cannot run Linux' }
+  return { runsLinux: false, opens: true, reason: 'its KVM works by page tables, without VMX or SVM' }
 }

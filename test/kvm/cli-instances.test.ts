@@ -100,7 +100,7 @@ describeUnless(missingKvm(), 'an instance that runs', () => {
     [['debug', 'guest', '--memory', '0xffffffffffffffff,1'], 'are not all guest memory'],
   ])('answers %j with the reason why not', async (args, phrase) => {
     const { status, stdout, stderr } = await ask(...args)
-    expect({ status, stdout, stderr }).toEqual({ status: 125, stdout: '', stderr: lineWith(phrase) })
+    expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: lineWith(phrase) })
     expect((await statOf('guest')).state).toBe('running')
   })
 

@@ -52,7 +52,7 @@ describeUnless(process.arch === 'x64' ? undefined : 'the processor flags are tho
       expect(kvmHost('/dev/null', cpuinfo(flags))).toEqual({
         runsLinux: false,
         opens: true,
-        reason: 'its KVM works by page tables (no VMX or SVM) and cannot run Linux',
+        reason: 'its KVM works by page tables, without VMX or SVM',
       })
     },
   )
