@@ -37,11 +37,14 @@ describe('ControlServer', () => {
     expect(await askInstance('one', 'stat', { a: 1 })).toEqual({ method: 'stat', params: { a: 1 } })
   })
 
-  it('answers with the sentence that the handler throws', async () => {
+  it.each([
+    ['a refusal', new BadInput('no such vCPU')],
+    ['a failure', new HostError('the guest does not run')],
+  ])('answers with the sentence and the kind of error that the handler throws: %s', async (_, error) => {
     await listen('one', async () => {
-      throw new BadInput('no such vCPU')
+      throw error
     })
-    await expect(askInstance('one', 'nmi')).rejects.toThrow(new HostError('no such vCPU'))
+    await expect(askInstance('one', 'nmi')).rejects.toThrow(error)
   })
 
   it('answers null for a handler that returns nothing', async () => {
