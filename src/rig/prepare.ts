@@ -57,12 +57,15 @@ export async function prepareRig(options: PrepareOptions): Promise<Rig> {
   const init = readFileSync(projectFile('guests/rig/init'))
   const folder = join(cacheRoot(), 'rig')
   const key = cacheKey([FORMAT, recipeText, init, Bun.version, Bun.revision])
-  const host = await cacheEntry(folder, `host-${key}`, target => buildHost(target, recipe, init, options))
+  const host = await cacheEntry(folder, `host-${key}`, async target => {
+    removeUnused(folder, 'host-')
+    await buildHost(target, recipe, init, options)
+  })
   const program = await cacheEntry(folder, `program-${programKey()}`, async target => {
     removeUnused(folder, 'program-')
     writeFileSync(join(target, PROGRAM_FILE), await buildProgram())
   })
-  markUsed(program)
+  for (const entry of [host, program]) markUsed(entry)
   const chosen = process.env['BULKHEAD_QEMU']
   const qemu = chosen === undefined ? privateQemu(join(host, 'qemu')) : await ownQemu(chosen)
   const machine = {
