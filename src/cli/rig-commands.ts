@@ -2,20 +2,18 @@
 import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, Log } from '../base/log.ts'
 import type { RigOptions } from '../rig/rig.ts'
-import { type Options, parseArguments, parseChoice, parseInteger, parseMemory, parseSeconds } from './arguments.ts'
+import { type Options, parseArguments, parseChoice, parseMemory, parseSeconds } from './arguments.ts'
 import { ENDING_SIGNALS } from './status.ts'
 import { isInteractive, rawTerminal } from './terminal.ts'
 
 export const RIG_OPTIONS: Options = {
   mem: { short: 'm', value: 'MEM', help: 'memory for what runs there, beside its system (default 512M)' },
-  cpus: { short: 'c', value: 'CPUS', help: 'vCPUs of the guest it is for, 1 to 16 (default 1)' },
   timeout: { value: 'S', help: 'rig run: end the command after S seconds' },
   loglevel: { value: LOG_LEVELS.join('|'), help: 'how much to tell on standard error (default warning)' },
 }
 
 const DEFAULT_MEMORY_MIB = 512
 const MAX_MEMORY_MIB = 2 ** 20
-const MAX_CPUS = 16
 
 /** `bulkhead rig`. */
 export async function rig(words: readonly string[]): Promise<number> {
@@ -31,7 +29,6 @@ export async function rig(words: readonly string[]): Promise<number> {
   const options: RigOptions = {
     log: new Log(parseChoice('--loglevel', values['loglevel'] ?? 'warning', LOG_LEVELS)),
     guestMemoryMiB: memory,
-    cpus: values['cpus'] === undefined ? 1 : parseInteger('--cpus', values['cpus'], 1, MAX_CPUS),
     abort: abort.signal,
     ...(values['timeout'] === undefined ? {} : { timeoutS: parseSeconds('--timeout', values['timeout']) / 1000 }),
   }

@@ -36,7 +36,6 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
       files: [files.kernel, ...(files.initrd === undefined ? [] : [files.initrd])],
       environment: paths => innerEnvironment(files, paths, ownsTerminal),
       guestMemoryMiB: request.memoryMiB,
-      cpus: request.cpus,
       log,
       abort: abort.signal,
     })

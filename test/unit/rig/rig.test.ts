@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { l1Cpus, l1Memory } from '../../../src/rig/rig.ts'
+import { l1Memory } from '../../../src/rig/rig.ts'
 
 describe('l1Memory', () => {
   it.each([
@@ -12,16 +12,5 @@ describe('l1Memory', () => {
     [7493, 16384],
   ])('gives a guest of %i MiB a machine of %i MiB', (guest, machine) => {
     expect(l1Memory(guest)).toBe(machine)
-  })
-})
-
-describe('l1Cpus', () => {
-  it.each([
-    [1, 1],
-    [2, 2],
-    [4, 2],
-    [16, 2],
-  ])('gives a guest of %i vCPUs a machine of %i CPUs', (guest, machine) => {
-    expect(l1Cpus(guest)).toBe(machine)
   })
 })
