@@ -2,7 +2,7 @@
  * The compressed vmlinux inside a bzImage: Documentation/arch/x86/boot.rst "payload_offset". Unpacking it once lets
  * every later boot skip the kernel's own decompressor. Knows zstd and gzip; xz, lzma, lz4 and lzo give undefined.
  */
-import { BadInput } from '../base/errors.ts'
+import { BadInput, HostError } from '../base/errors.ts'
 import { isBzImage, readSetupHeader, viewOf } from './setup-header.ts'
 
 const ZSTD_MAGIC = 0xfd2f_b528
@@ -51,4 +51,11 @@ function decompress(payload: Uint8Array, view: DataView, imageName: string): Uin
   } catch (cause) {
     throw new BadInput(`${imageName} is damaged: its compressed payload does not unpack`, { cause })
   }
+}
+
+/** Like `extractVmlinux`, for a kernel that has to be one of the kinds known here; `name` is for the error. */
+export function requireVmlinux(bzImage: Uint8Array, name: string): Uint8Array {
+  const vmlinux = extractVmlinux(bzImage, name)
+  if (vmlinux === undefined) throw new HostError(`the kernel ${name} is compressed in a way unknown here`)
+  return vmlinux
 }

@@ -4,10 +4,9 @@
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { HostError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { type Progress, terminalProgress } from '../base/progress.ts'
-import { extractVmlinux } from '../boot/payload.ts'
+import { requireVmlinux } from '../boot/payload.ts'
 import { Apt } from '../packages/apt.ts'
 import { cacheEntry, cacheKey, cacheRoot } from '../packages/cache.ts'
 import { readKernel } from '../packages/unpacked.ts'
@@ -63,9 +62,7 @@ async function build(folder: string, { recipe, init }: RecipeFiles, options: Pre
     for (const name of [recipe.kernel, ...recipe.packages]) await apt.unpack(name, unpacked, { dependencies: false })
   })
   const { release, bzImage } = readKernel(unpacked)
-  const vmlinux = extractVmlinux(bzImage, release)
-  if (vmlinux === undefined) throw new HostError(`the kernel ${release} is compressed in a way unknown here`)
-  writeFileSync(join(folder, 'vmlinux'), vmlinux)
+  writeFileSync(join(folder, 'vmlinux'), requireVmlinux(bzImage, release))
   writeFileSync(join(folder, 'bzImage'), bzImage)
   writeFileSync(join(folder, 'initrd'), defaultInitrd(unpacked, release, recipe, init))
   writeFileSync(join(folder, 'release'), release)

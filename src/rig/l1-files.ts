@@ -1,7 +1,6 @@
 /** L1's kernel and initramfs, out of the unpacked packages. */
 import { basename } from 'node:path'
-import { HostError } from '../base/errors.ts'
-import { extractVmlinux } from '../boot/payload.ts'
+import { requireVmlinux } from '../boot/payload.ts'
 import { CpioBuilder } from '../packages/cpio.ts'
 import { addBusybox, readKernel, readModules } from '../packages/unpacked.ts'
 
@@ -11,9 +10,7 @@ const LOADER = 'ld-linux-x86-64.so.2'
 /** The ELF kernel of the one kernel package: QEMU starts it seconds sooner than a bzImage. */
 export function extractKernel(unpacked: string): Uint8Array {
   const { release, bzImage } = readKernel(unpacked)
-  const vmlinux = extractVmlinux(bzImage, release)
-  if (vmlinux === undefined) throw new HostError(`the kernel ${release} is compressed in a way unknown here`)
-  return vmlinux
+  return requireVmlinux(bzImage, release)
 }
 
 /** An initramfs with busybox, the modules in load order and `init`. */
