@@ -6,11 +6,16 @@ import { check, errno, libc, throwErrno } from './libc.ts'
 const EPOLL_CLOEXEC = 0o2000000
 const EPOLL_CTL_ADD = 1
 const EPOLL_CTL_DEL = 2
+const EPOLL_CTL_MOD = 3
 const MAX_EVENTS = 64
 
 /** Readiness masks of epoll_ctl(2). */
 export const EPOLLIN = 0x1
 export const EPOLLOUT = 0x4
+export const EPOLLERR = 0x8
+export const EPOLLHUP = 0x10
+/** Report each readiness once: an eventfd need not be read. */
+export const EPOLLET = 0x8000_0000
 
 // struct epoll_event is packed on x86-64 only (12 bytes, data at 4); elsewhere it is 16 bytes with data at 8.
 const EVENT_SIZE = process.arch === 'x64' ? 12 : 16
@@ -28,6 +33,12 @@ export class Epoll {
     check('epoll_ctl(ADD)', libc.epoll_ctl(this.fd, EPOLL_CTL_ADD, fd, this.event.pointer))
   }
 
+  modify(fd: number, events: number): void {
+    this.event.view.setUint32(0, events, true)
+    this.event.view.setUint32(EVENT_DATA, fd, true)
+    check('epoll_ctl(MOD)', libc.epoll_ctl(this.fd, EPOLL_CTL_MOD, fd, this.event.pointer))
+  }
+
   remove(fd: number): void {
     check('epoll_ctl(DEL)', libc.epoll_ctl(this.fd, EPOLL_CTL_DEL, fd, this.event.pointer))
   }
@@ -43,6 +54,11 @@ export class Epoll {
   /** The descriptor of ready event `index`, below what `wait` returned. */
   readyFd(index: number): number {
     return this.events.view.getUint32(index * EVENT_SIZE + EVENT_DATA, true)
+  }
+
+  /** What ready event `index` is ready for. */
+  readyEvents(index: number): number {
+    return this.events.view.getUint32(index * EVENT_SIZE, true)
   }
 
   [Symbol.dispose](): void {

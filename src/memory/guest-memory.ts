@@ -10,11 +10,18 @@ import { assert } from '../base/errors.ts'
 export interface MemoryWindow {
   readonly start: number
   readonly bytes: Uint8Array
+  /** Address of `bytes` in this process, for system calls; absent in tests that make none. */
+  readonly hostAddress?: number
 }
 
 /** A guest's RAM. */
 export class GuestMemory {
   private readonly windows: readonly MemoryWindow[]
+  private readonly views: readonly DataView[]
+  /** First address behind each window. */
+  private readonly ends: readonly number[]
+  /** Devices stay in one window for long. */
+  private last = 0
 
   /** `windows` may come in any order and must not overlap. */
   constructor(windows: readonly MemoryWindow[]) {
@@ -24,6 +31,63 @@ export class GuestMemory {
       assert(window.start >= end, 'memory windows do not overlap')
       end = window.start + window.bytes.length
     }
+    this.ends = this.windows.map(window => window.start + window.bytes.length)
+    this.views = this.windows.map(({ bytes }) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length))
+  }
+
+  /** Bytes from `address` to the end of its window; 0 when there is no RAM. */
+  windowRoom(address: number): number {
+    const index = this.find(address)
+    return index < 0 ? 0 : (this.ends[index] as number) - address
+  }
+
+  /** Address in this process of a byte of RAM, valid up to the end of its window. */
+  hostAddress(address: number): number {
+    const window = this.windows[this.require(address)] as MemoryWindow
+    assert(window.hostAddress !== undefined, 'this memory has host addresses')
+    return window.hostAddress + (address - window.start)
+  }
+
+  /** The bytes of a range that lies in one window (`windowRoom`); not to be kept. */
+  bytesAt(address: number, size: number): Uint8Array {
+    const window = this.windows[this.require(address)] as MemoryWindow
+    assert(address - window.start + size <= window.bytes.length, 'the range lies in one window')
+    return window.bytes.subarray(address - window.start, address - window.start + size)
+  }
+
+  /**
+   * The window of `address` as a DataView, and where `address` is in it (`offsetAt`): for rings, which are looked up
+   * once and used for as long as their DmaSpace's version stays.
+   */
+  viewAt(address: number): DataView {
+    return this.views[this.require(address)] as DataView
+  }
+
+  /** The window of `address` as bytes, like `viewAt`. */
+  windowAt(address: number): Uint8Array {
+    return (this.windows[this.require(address)] as MemoryWindow).bytes
+  }
+
+  /** Offset of `address` in its window. */
+  offsetAt(address: number): number {
+    return address - (this.windows[this.require(address)] as MemoryWindow).start
+  }
+
+  private require(address: number): number {
+    const index = this.find(address)
+    assert(index >= 0, `0x${address.toString(16)} is RAM`)
+    return index
+  }
+
+  private find(address: number): number {
+    const { windows, ends, last } = this
+    if (address >= (windows[last]?.start ?? Infinity) && address < (ends[last] as number)) return last
+    for (let i = 0; i < windows.length; i++)
+      if (address >= (windows[i] as MemoryWindow).start && address < (ends[i] as number)) {
+        this.last = i
+        return i
+      }
+    return -1
   }
 
   /** Whether all of the range is RAM. */

@@ -56,7 +56,8 @@ export function viewRam(blocks: readonly RamBlock[]): GuestMemory {
   for (const block of blocks)
     for (let at = 0; at < block.size; at += WINDOW_BYTES) {
       const size = Math.min(WINDOW_BYTES, block.size - at)
-      windows.push({ start: block.start + at, bytes: new Uint8Array(viewAt(block.hostAddress + at, size)) })
+      const hostAddress = block.hostAddress + at
+      windows.push({ start: block.start + at, bytes: new Uint8Array(viewAt(hostAddress, size)), hostAddress })
     }
   return new GuestMemory(windows)
 }

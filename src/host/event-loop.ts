@@ -1,0 +1,64 @@
+/** What an I/O thread does all day: waits for descriptors and calls whoever watches them. */
+import { Epoll } from './epoll.ts'
+
+export { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT } from './epoll.ts'
+
+/** Told which of the watched events (and EPOLLERR, EPOLLHUP) are there. */
+export type Watcher = (events: number) => void
+
+/**
+ * Descriptors with their watchers, for one thread.
+ *
+ * @example loop.watch(socket, EPOLLIN, () => receive())
+ */
+export class EventLoop {
+  private readonly epoll = new Epoll()
+  private readonly watchers = new Map<number, Watcher>()
+  private deferred: (() => void)[] = []
+
+  /** Calls `watcher` from `wait` while `fd` is ready; with EPOLLET, when it becomes ready. Once per descriptor. */
+  watch(fd: number, events: number, watcher: Watcher): void {
+    this.epoll.add(fd, events)
+    this.watchers.set(fd, watcher)
+  }
+
+  /** Changes what `fd` is watched for. */
+  modify(fd: number, events: number): void {
+    this.epoll.modify(fd, events)
+  }
+
+  /** Forgets `fd`, which must still be open; no call follows, even for an event of the present round. */
+  unwatch(fd: number): void {
+    if (this.watchers.delete(fd)) this.epoll.remove(fd)
+  }
+
+  /** Runs `task` when the watchers of the present round have been called: for what must not happen inside them. */
+  defer(task: () => void): void {
+    this.deferred.push(task)
+  }
+
+  /** Whether `wait` has something to do at once. */
+  get hasDeferred(): boolean {
+    return this.deferred.length > 0
+  }
+
+  /** Blocks until something is ready or `timeoutMs` has passed (-1: for ever), and calls the watchers. */
+  wait(timeoutMs: number): number {
+    const ready = this.epoll.wait(this.deferred.length > 0 ? 0 : timeoutMs)
+    // Not by index into a list: a watcher may unwatch another descriptor of the same round.
+    for (let i = 0; i < ready; i++) this.watchers.get(this.epoll.readyFd(i))?.(this.epoll.readyEvents(i))
+    this.runDeferred()
+    return ready
+  }
+
+  [Symbol.dispose](): void {
+    this.epoll[Symbol.dispose]()
+  }
+
+  private runDeferred(): void {
+    if (this.deferred.length === 0) return
+    const tasks = this.deferred
+    this.deferred = []
+    for (const task of tasks) task()
+  }
+}

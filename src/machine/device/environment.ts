@@ -1,0 +1,34 @@
+/**
+ * How the machine makes its virtio devices. Each kind has two files here, so that no thread loads what it does not run:
+ *
+ *   disk.ts          main thread: checks a configuration (`BadInput`), opens what it needs of the host
+ *   disk-device.ts   device thread: builds the device from the plain data that `open` made
+ */
+import type { EventLoop } from '../../host/event-loop.ts'
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { RamBlock } from '../../memory/ram.ts'
+import type { Timers } from '../timers.ts'
+
+/** What `open` gives: plain data for the device thread, and what the machine disposes of after all threads ended. */
+export interface OpenDevice<Plan> {
+  readonly plan: Plan
+  readonly resources: AsyncDisposable
+}
+
+/** Guest RAM as other processes get it. */
+export interface RamSource {
+  readonly fd: number
+  readonly blocks: readonly RamBlock[]
+}
+
+/** What a device's backends may use on the device thread. */
+export interface DeviceEnvironment {
+  readonly loop: EventLoop
+  readonly timers: Timers
+  readonly memory: GuestMemory
+  readonly ram: RamSource
+  /** One line for `--loglevel debug`. */
+  readonly debug: (message: string) => void
+  /** One line that the user should see: a host failure that the guest goes on without. */
+  readonly warn: (message: string) => void
+}

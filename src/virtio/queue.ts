@@ -1,0 +1,55 @@
+/**
+ * A virtqueue as a device uses it, whatever its layout in memory. VIRTIO 1.2 §2.6; split-queue.ts (§2.7) and
+ * packed-queue.ts (§2.8) implement it.
+ *
+ * A device pops chains, uses them, pushes them and then flushes once for the batch:
+ *
+ *   while (queue.pop(chain)) { ...; queue.push(chain, bytesWritten) }
+ *   queue.flush()
+ *
+ * Chains may be pushed later and in any order (until the queue is reset). Nothing here throws for what a driver did:
+ * a malformed chain breaks the queue, which is logged once, sets DEVICE_NEEDS_RESET and makes `pop` answer false.
+ */
+import type { DmaSpace } from '../memory/dma-space.ts'
+import { Extents } from '../memory/extents.ts'
+
+/** One request: the buffers of a descriptor chain, translated. Filled by `pop`, and reused. */
+export class Chain {
+  /** What the device may read, in order. */
+  readonly readable: Extents
+  /** What the device may write, in order. */
+  readonly writable: Extents
+  /** Split: the head's index. Packed: the buffer id. */
+  id = 0
+  /** Ring slots that the chain takes (packed), for `push`. */
+  slots = 0
+
+  constructor(space: DmaSpace) {
+    this.readable = new Extents(space.memory)
+    this.writable = new Extents(space.memory)
+  }
+}
+
+/** The device's end of a virtqueue. */
+export interface VirtQueue {
+  readonly index: number
+  /** Entries, as the driver set it. */
+  readonly size: number
+  readonly space: DmaSpace
+  /** Takes the next available chain into `chain`; false when there is none or the queue is broken. */
+  pop(chain: Chain): boolean
+  /** Gives the last `count` popped chains back unused, newest first, so that the next `pop` finds them again. */
+  rewind(count: number): void
+  /** Marks a chain as used, with `written` bytes of its writable part (from its start) written. Not yet visible. */
+  push(chain: Chain, written: number): void
+  /** Makes all pushed chains visible to the driver, and interrupts it if it wants that. */
+  flush(): void
+  /** Asks the driver to notify no more (a hint, as the driver may have looked already). */
+  suppressNotifications(): void
+  /** Asks for a notification of the next chain; true when chains are there already, so pop again. */
+  requestNotifications(): boolean
+  /** Whether a chain is available now. */
+  readonly hasAvailable: boolean
+  /** Whether the driver broke the queue. */
+  readonly isBroken: boolean
+}
