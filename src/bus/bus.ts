@@ -63,6 +63,8 @@ export class Bus {
   constructor(
     private readonly name: string,
     private readonly debug: DebugLog = () => {},
+    /** Told after each change of the ranges. */
+    private readonly onChange: () => void = () => {},
   ) {}
 
   /** Maps `range` to `handler`; ranges must not overlap. */
@@ -185,6 +187,7 @@ export class Bus {
     this.entries = entries.sort((a, b) => a.start - b.start)
     this.starts = Float64Array.from(this.entries, entry => entry.start)
     this.last = undefined
+    this.onChange()
   }
 
   private unmapped(kind: string, address: number): void {

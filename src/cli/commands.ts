@@ -54,6 +54,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: async () => (await instances()).STAT_OPTIONS,
     run: async words => (await instances()).stat(words),
   },
+  balloon: {
+    usage: 'balloon NAME [SIZE]',
+    summary: 'leave a guest SIZE of its memory (run it with --balloon), or show what it has',
+    options: async () => (await import('./balloon.ts')).BALLOON_OPTIONS,
+    run: async words => (await import('./balloon.ts')).balloon(words),
+  },
   debug: {
     usage: 'debug NAME [OPTIONS]',
     summary: "show a vCPU's registers, dump memory, send an NMI or a SysRq key",

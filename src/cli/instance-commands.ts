@@ -59,6 +59,20 @@ export async function stat(words: readonly string[]): Promise<number> {
         s.exits.map((exits, index) => [`vCPU ${index}`, ...kinds.map(kind => exits[kind] ?? 0)]),
       ),
     )
+    if (s.devices.length > 0)
+      process.stdout.write(
+        table(
+          ['device', 'notifications', 'interrupts', 'counters'],
+          s.devices.map(({ name, notifications, interrupts, counters }) => [
+            name,
+            notifications,
+            interrupts,
+            Object.entries(counters)
+              .map(([counter, value]) => `${counter} ${value}`)
+              .join(', '),
+          ]),
+        ),
+      )
   }
   return 0
 }

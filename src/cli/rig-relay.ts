@@ -40,6 +40,7 @@ export class RigRelay {
       cpus: this.instance.cpus,
       memoryMiB: this.instance.memoryMiB,
       exits: [],
+      devices: [],
       ...inner,
       name: this.instance.name,
       pid: process.pid,

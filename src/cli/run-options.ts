@@ -3,6 +3,7 @@ import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, type LogLevel } from '../base/log.ts'
 import { checkInstanceName } from '../control/instances.ts'
 import { type BootProtocol, MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from '../machine/config.ts'
+import { DEVICE_OPTIONS, type DeviceRequests, parseDevices } from './device-options.ts'
 import {
   noPositionals,
   type Options,
@@ -16,6 +17,10 @@ import {
 const DEFAULT_MEMORY_MIB = 512
 const PROTOCOLS = ['linux64', 'pvh', 'multiboot'] as const satisfies readonly BootProtocol[]
 const HOSTS = ['auto', 'kvm', 'rig'] as const
+const CONSOLES = ['serial', 'virtio'] as const
+
+/** What the user's console, or a command's streams, go over. */
+export type ConsoleChoice = (typeof CONSOLES)[number]
 
 /** Where to run. */
 export type HostChoice = (typeof HOSTS)[number]
@@ -26,7 +31,9 @@ export const RUN_OPTIONS: Options = {
   params: { short: 'p', value: 'PARAMS', help: 'words for the kernel command line' },
   mem: { short: 'm', value: 'MEM', help: `memory, in MiB or with M, G (default ${DEFAULT_MEMORY_MIB}M)` },
   cpus: { short: 'c', value: 'CPUS', help: `vCPUs, 1 to ${MAX_CPUS} (default 1)` },
-  name: { short: 'n', value: 'NAME', help: 'name of the instance (default guest-PID)' },
+  ...DEVICE_OPTIONS,
+  console: { value: CONSOLES.join('|'), help: 'where the shell is, or a command (default virtio; serial for --kernel)' },
+  name: { value: 'NAME', help: 'name of the instance (default guest-PID)' },
   host: { value: 'auto|kvm|rig', help: "run on this host's KVM, or inside the rig (default auto)" },
   protocol: { value: PROTOCOLS.join('|'), help: "how to enter the kernel (default: by the image's format)" },
   timeout: { value: 'S', help: 'end the guest after S seconds, with status 124' },
@@ -47,13 +54,17 @@ export interface RunRequest {
   readonly timeoutMs: number | undefined
   readonly reboot: boolean
   readonly logLevel: LogLevel
+  /** Where Linux's console is, or a command's streams. */
+  readonly console: ConsoleChoice
+  readonly devices: DeviceRequests
   /** Undefined: an interactive console. */
   readonly command: readonly string[] | undefined
 }
 
 /** Parses the words behind `run`; throws `BadInput`. */
 export function parseRun(words: readonly string[]): RunRequest {
-  const { values, switches, positionals, rest } = parseArguments('run', words, RUN_OPTIONS)
+  const parsed = parseArguments('run', words, RUN_OPTIONS)
+  const { values, switches, positionals, rest } = parsed
   noPositionals('run', positionals)
   if (rest?.length === 0) throw new BadInput('-- is followed by the command to run in the guest')
   const { kernel, initrd } = values
@@ -79,6 +90,9 @@ export function parseRun(words: readonly string[]): RunRequest {
     timeoutMs: values['timeout'] === undefined ? undefined : parseSeconds('--timeout', values['timeout']),
     reboot: switches.has('reboot'),
     logLevel: parseChoice('--loglevel', values['loglevel'] ?? 'warning', LOG_LEVELS),
+    // A kernel of the user's own may have no virtio console, and shows its start on the serial one.
+    console: parseChoice('--console', values['console'] ?? (kernel === undefined ? 'virtio' : 'serial'), CONSOLES),
+    devices: parseDevices(parsed),
     command: rest,
   }
 }

@@ -6,6 +6,7 @@ import { type KvmHost, kvmHost } from '../kvm/host-kind.ts'
 import { isMultiboot, type MachineConfig, planMachine } from '../machine/config.ts'
 import { requireKvm } from '../machine/host.ts'
 import type { Result } from './commands.ts'
+import { requestedDevices } from './device-options.ts'
 import { mapImage } from './images.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
@@ -35,8 +36,8 @@ export async function run(words: readonly string[]): Promise<Result> {
   const files = await findFiles(request, log)
   // Inside the rig the terminal belongs to the outer process, which says so.
   const outer = outerTerminal()
-  const terminal = isInteractive() || outer !== undefined
-  const config = await configure(request, files, terminal ? (outer ?? terminalSize()) : undefined, log)
+  const terminal = outer ?? (isInteractive() ? terminalSize() : undefined)
+  const config = await configure(request, files, terminal, log)
   // Refuses bad input before a rig is started for it; here, the machine does the same before it touches the host.
   if (runsInRig) planMachine(config)
   log.phase('guest planned')
@@ -44,7 +45,7 @@ export async function run(words: readonly string[]): Promise<Result> {
     if (runsInRig) log.warning(`this host cannot run the guest itself, so it runs in the rig: ${host.reason}`)
     else if (!isMultiboot(config.kernel.image, request.protocol)) refuseHost(host)
   }
-  const ownsTerminal = terminal && outer === undefined
+  const ownsTerminal = terminal !== undefined && outer === undefined
   using raw = ownsTerminal ? rawTerminal() : undefined
   const end = runsInRig
     ? await (await import('./run-rig.ts')).runInRig(request, files, { log, ownsTerminal })
@@ -58,15 +59,19 @@ async function runHere(
   request: RunRequest,
   config: MachineConfig,
   log: Log,
-  terminal: boolean,
+  terminal: TerminalSize | undefined,
   escapes: boolean,
 ): Promise<End> {
   const closed = Promise.withResolvers<void>()
+  const onClosed = closed.resolve
+  const linux = !isMultiboot(config.kernel.image, request.protocol)
+  const virtio = linux && request.console === 'virtio'
   const session: Session =
     request.command === undefined
-      ? consoleSession(escapes, !isMultiboot(config.kernel.image, request.protocol), closed.resolve)
-      : new (await import('./command-session.ts')).CommandSession(log, terminal, escapes, closed.resolve)
-  const machine = { ...config, flowControl: session.flowControl }
+      ? consoleSession({ escapes, linux, virtio: virtio ? { size: terminal } : undefined, onClosed })
+      : new (await import('./command-session.ts')).CommandSession({ log, terminal, escapes, virtio, onClosed })
+  const devices = [...(session.console === undefined ? [] : [session.console]), ...(config.devices ?? [])]
+  const machine = { ...config, devices, flowControl: session.flowControl }
   const end = await runOnKvm(request, machine, { log, session, outputClosed: closed.promise })
   if (end.message !== undefined && end.status !== Status.timeout)
     for (const line of session.lastLines()) log.error(`guest: ${line}`)
@@ -131,7 +136,17 @@ async function configure(
     throw new BadInput(`--initrd ${files.initrd}: the file is empty`)
   if (request.command !== undefined || request.kernel === undefined) {
     const { jobCpio } = await import('../guest/job.ts')
-    parts.push(jobCpio({ argv: request.command, terminal, term: process.env['TERM'] }))
+    const { shares, networks } = request.devices
+    const network = networks[0]?.config.mode
+    parts.push(
+      jobCpio({
+        argv: request.command,
+        terminal,
+        term: process.env['TERM'],
+        shares: shares.map(({ tag }) => tag),
+        ...(network === undefined ? {} : { network }),
+      }),
+    )
   }
   const isLinux = !isMultiboot(image, request.protocol)
   // A kernel of the user's own that is Linux is told how to talk to us; the default guest's recipe knows.
@@ -146,6 +161,8 @@ async function configure(
     },
     ...(parts.length === 0 ? {} : { initrd: { parts, name: request.initrd ?? 'the initrd' } }),
     cmdline: `${params} ${request.params}`.trim(),
+    devices: requestedDevices(request.devices),
+    warn: message => log.warning(message),
     ...(log.shows('debug') ? { debug: (message: string) => log.debug(message) } : {}),
   }
 }

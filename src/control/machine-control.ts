@@ -2,6 +2,7 @@
 import { formatRegisters, registerValues } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import type { Machine } from '../machine/machine.ts'
+import type { DeviceStatistics } from '../machine/virtio-devices.ts'
 import type { ControlHandler } from './server.ts'
 
 /** Most bytes of guest memory that one request reads. */
@@ -22,6 +23,7 @@ export interface MachineStat {
   readonly residentKiB: number
   /** Exits by kind, one object per vCPU. */
   readonly exits: readonly Readonly<Record<string, number>>[]
+  readonly devices: readonly DeviceStatistics[]
 }
 
 /** What the machine does not know about itself. */
@@ -66,6 +68,8 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
         })
       case 'memory':
         return readMemory(machine, params)
+      case 'balloon':
+        return machine.deviceCommand('balloon', { targetMiB: balloonTarget(machine, params) })
       case 'nmi':
         return machine.withVcpu(vcpuIndex(machine, params), vcpu => vcpu.nmi())
       case 'sysrq':
@@ -77,7 +81,7 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
   }
 }
 
-function stat(machine: Machine, facts: InstanceFacts): MachineStat {
+async function stat(machine: Machine, facts: InstanceFacts): Promise<MachineStat> {
   return {
     name: facts.name,
     pid: process.pid,
@@ -89,7 +93,19 @@ function stat(machine: Machine, facts: InstanceFacts): MachineStat {
     uptimeMs: Math.round(performance.now() - facts.startedMs),
     residentKiB: Math.round(process.memoryUsage().rss / 1024),
     exits: machine.exits(),
+    // Before the start and at the very end there is nobody to ask.
+    devices: await machine.deviceStatistics().catch(() => []),
   }
+}
+
+/** How much memory the balloon is to take: all that is above what the guest may keep. */
+function balloonTarget(machine: Machine, params: Readonly<Record<string, unknown>>): number | undefined {
+  const keep = params['memoryMiB']
+  if (keep === undefined) return undefined
+  const { memoryMiB } = machine.config
+  if (typeof keep !== 'number' || !Number.isInteger(keep) || keep < 1 || keep > memoryMiB)
+    throw new BadInput(`the guest can keep 1 to ${memoryMiB} MiB`)
+  return memoryMiB - keep
 }
 
 /** Reads physical memory, or virtual memory through a vCPU's page tables; the bytes as base64. */

@@ -14,7 +14,7 @@ import { defaultInitrd } from './initrd.ts'
 import { type RecipeFiles, readRecipe } from './recipe.ts'
 
 /** Raised when the files of an entry change in kind. */
-const LAYOUT = '1'
+const LAYOUT = '2'
 const INSTEAD = 'pass --kernel and --initrd, which need no packages'
 
 /** Files of the default guest, in the cache. */

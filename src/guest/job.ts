@@ -15,6 +15,10 @@ export interface Job {
   readonly term?: string | undefined
   /** More environment for the command. */
   readonly env?: Readonly<Record<string, string>>
+  /** Tags of the shared folders, which the guest mounts at /mnt/TAG. */
+  readonly shares?: readonly string[]
+  /** How the network is set up: by DHCP, or just brought up. */
+  readonly network?: 'user' | 'tap'
 }
 
 /**
@@ -23,7 +27,7 @@ export interface Job {
  * @example jobCpio({ argv: ['uname', '-a'], terminal: undefined })
  */
 export function jobCpio(job: Job): Uint8Array<ArrayBuffer> {
-  const cpio = new CpioBuilder().file('bulkhead/terminal', terminalFragment(job))
+  const cpio = new CpioBuilder().file('bulkhead/setup', setupFragment(job))
   if (job.argv !== undefined) cpio.file('bulkhead/job', jobFragment(job.argv, job))
   return cpio.build()
 }
@@ -40,8 +44,10 @@ export function jobFragment(argv: readonly string[], job: Pick<Job, 'terminal' |
   return `${lines.join('\n')}\n`
 }
 
-function terminalFragment({ terminal, term }: Job): string {
+function setupFragment({ terminal, term, shares = [], network }: Job): string {
   const lines: string[] = []
+  if (shares.length > 0) lines.push(`BULKHEAD_SHARES=${quote(shares.join(' '))}`)
+  if (network !== undefined) lines.push(`BULKHEAD_NETWORK=${network}`)
   if (terminal !== undefined) lines.push(`BULKHEAD_ROWS=${terminal.rows}`, `BULKHEAD_COLS=${terminal.cols}`)
   if (terminal !== undefined && term !== undefined) lines.push(`BULKHEAD_TERM=${quote(term)}`)
   return lines.map(line => `${line}\n`).join('')

@@ -13,6 +13,14 @@ export const ENODEV = 19
 export const EBUSY = 16
 export const ENOSYS = 38
 export const ENXIO = 6
+export const EOPNOTSUPP = 95
+export const EBADFD = 77
+export const ECONNRESET = 104
+export const EPIPE = 32
+export const ENOBUFS = 105
+export const EIO = 5
+export const EMSGSIZE = 90
+export const ECONNREFUSED = 111
 
 const NAMES: Readonly<Record<number, string>> = {
   1: 'EPERM',

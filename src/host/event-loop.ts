@@ -42,9 +42,13 @@ export class EventLoop {
     return this.deferred.length > 0
   }
 
-  /** Blocks until something is ready or `timeoutMs` has passed (-1: for ever), and calls the watchers. */
-  wait(timeoutMs: number): number {
+  /**
+   * Blocks until something is ready or `timeoutMs` has passed (-1: for ever), and calls the watchers. `onWake` is
+   * called before them, for those who want to know that the thread is awake.
+   */
+  wait(timeoutMs: number, onWake?: () => void): number {
     const ready = this.epoll.wait(this.deferred.length > 0 ? 0 : timeoutMs)
+    onWake?.()
     // Not by index into a list: a watcher may unwatch another descriptor of the same round.
     for (let i = 0; i < ready; i++) this.watchers.get(this.epoll.readyFd(i))?.(this.epoll.readyEvents(i))
     this.runDeferred()

@@ -9,6 +9,7 @@ const PROT_READ = 1
 const PROT_WRITE = 2
 const MAP_SHARED = 1
 const MAP_PRIVATE = 2
+const MAP_ANONYMOUS = 0x20
 const MAP_NORESERVE = 0x4000
 const MFD_CLOEXEC = 1
 const SEEK_END = 2
@@ -25,6 +26,11 @@ export class Mapping {
   /** Maps `size` bytes of `fd` from its start, shared and writable. */
   static shared(fd: number, size: number): Mapping {
     return Mapping.map(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE)
+  }
+
+  /** Zeroed memory of this process's own, from a page's start on. */
+  static anonymous(size: number): Mapping {
+    return Mapping.map(-1, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)
   }
 
   /** Takes over a mapping that another thread of this process made, and that thread must not dispose. */

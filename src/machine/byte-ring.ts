@@ -37,12 +37,19 @@ export class ByteRing {
     return (Atomics.load(this.words, HEAD) - Atomics.load(this.words, TAIL)) >>> 0
   }
 
+  /** Bytes that fit now. */
+  get room(): number {
+    return this.bytes.length - this.length
+  }
+
   /** Producer: appends what fits and returns how many bytes that were. */
   push(source: Uint8Array): number {
     const head = Atomics.load(this.words, HEAD)
-    const count = Math.min(source.length, this.bytes.length - this.length)
-    const mask = this.bytes.length - 1
-    for (let i = 0; i < count; i++) this.bytes[(head + i) & mask] = source[i] as number
+    const count = Math.min(source.length, this.room)
+    const at = head & (this.bytes.length - 1)
+    const first = Math.min(count, this.bytes.length - at)
+    this.bytes.set(first === source.length ? source : source.subarray(0, first), at)
+    if (first < count) this.bytes.set(source.subarray(first, count), 0)
     Atomics.store(this.words, HEAD, head + count)
     return count
   }
@@ -58,20 +65,22 @@ export class ByteRing {
 
   /** Consumer: takes up to `limit` bytes. */
   take(limit = this.bytes.length): Uint8Array {
-    const tail = Atomics.load(this.words, TAIL)
-    const count = Math.min(limit, this.length)
-    const mask = this.bytes.length - 1
-    const result = new Uint8Array(count)
-    for (let i = 0; i < count; i++) result[i] = this.bytes[(tail + i) & mask] as number
-    Atomics.store(this.words, TAIL, tail + count)
+    const result = this.peek(limit)
+    this.skip(result.length)
     return result
+  }
+
+  /** Consumer: takes as many bytes as there are and fit `target`; returns how many. */
+  read(target: Uint8Array): number {
+    const count = this.copy(target)
+    this.skip(count)
+    return count
   }
 
   /** Consumer: looks at up to `limit` bytes and leaves them. */
   peek(limit: number): Uint8Array {
-    const tail = Atomics.load(this.words, TAIL)
     const result = new Uint8Array(Math.min(limit, this.length))
-    for (let i = 0; i < result.length; i++) result[i] = this.bytes[(tail + i) & (this.bytes.length - 1)] as number
+    this.copy(result)
     return result
   }
 
@@ -98,5 +107,15 @@ export class ByteRing {
   /** Consumer, after it took bytes: whether the producer waits for room (true once a block). */
   mustWakeProducer(): boolean {
     return Atomics.load(this.words, PRODUCER_BLOCKED) === 1 && Atomics.exchange(this.words, PRODUCER_BLOCKED, 0) === 1
+  }
+
+  /** The oldest bytes, as many as there are and fit `target`. */
+  private copy(target: Uint8Array): number {
+    const at = Atomics.load(this.words, TAIL) & (this.bytes.length - 1)
+    const count = Math.min(target.length, this.length)
+    const first = Math.min(count, this.bytes.length - at)
+    target.set(this.bytes.subarray(at, at + first))
+    if (first < count) target.set(this.bytes.subarray(0, count - first), first)
+    return count
   }
 }

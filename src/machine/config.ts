@@ -1,8 +1,9 @@
 /** What a machine is made of, and the check that it can be made, before anything of the host is touched. */
-import { firmwareTables, memoryMap } from '../arch/index.ts'
+import { firmwareTables, MAX_RAM, memoryMap } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import { type BootPlan, type BootProtocol, planBoot } from '../boot/kernel.ts'
 import { findMultibootHeader } from '../boot/multiboot.ts'
+import type { DeviceConfig } from './device/kinds.ts'
 
 export type { BootProtocol } from '../boot/kernel.ts'
 
@@ -12,8 +13,8 @@ const MIB = 2 ** 20
 export const MAX_CPUS = 16
 /** The least memory: below it no kernel format has room for its boot data. */
 export const MIN_MEMORY_MIB = 2
-/** 1 TiB: more than any host of test guests has, and within every guest's physical address width. */
-export const MAX_MEMORY_MIB = 2 ** 20
+/** 511 GiB: more than any host of test guests has, and within every guest's physical address width. */
+export const MAX_MEMORY_MIB = MAX_RAM / MIB
 
 /** A machine to build. */
 export interface MachineConfig {
@@ -32,6 +33,10 @@ export interface MachineConfig {
   readonly cmdline?: string
   /** Per serial port: deliver input only while the guest asserts RTS. */
   readonly flowControl?: readonly boolean[]
+  /** PCI devices, in the order of their slots. */
+  readonly devices?: readonly DeviceConfig[]
+  /** Takes one line about something of the host's that the guest goes on without. */
+  readonly warn?: (message: string) => void
   /** Takes one line about something odd that the guest did; absent: such lines are not made. */
   readonly debug?: (message: string) => void
 }

@@ -10,6 +10,8 @@ export const DeviceRequest = {
   /** A break on the first console: the SysRq prefix. */
   sendBreak: 8,
   stop: 16,
+  /** The command ring has requests (device-commands.ts). */
+  command: 32,
 } as const
 
 /** Bytes of shared memory. */

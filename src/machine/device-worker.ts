@@ -2,18 +2,23 @@
  * The device thread: owns every device model. Serves the vCPUs' mailboxes, the main thread's requests and the timers;
  * sleeps in epoll_wait otherwise.
  */
-import { createPlatform, type Platform } from '../arch/index.ts'
+import { createPci, createPlatform, type Platform } from '../arch/index.ts'
+import { BadInput } from '../base/errors.ts'
 import { Bus } from '../bus/bus.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
-import { Epoll } from '../host/epoll.ts'
+import { EPOLLIN, EventLoop } from '../host/event-loop.ts'
 import { EventFd } from '../host/eventfd.ts'
 import { Vm } from '../kvm/vm.ts'
+import { viewRam } from '../memory/ram.ts'
 import { ByteRing } from './byte-ring.ts'
+import { type DeviceCommand, takeCommands } from './device-commands.ts'
 import { DeviceControl, DeviceRequest } from './device-control.ts'
+import { KvmPciHost } from './interrupts.ts'
 import { Mailbox, Op, type Request, Sleep } from './mailbox.ts'
 import type { FromDevices, StartDevices } from './messages.ts'
 import { RouteTable } from './routes.ts'
 import { Timers } from './timers.ts'
+import { loadVirtio, type VirtioDevices, type VirtioMaker } from './virtio-devices.ts'
 
 // The web's Worker, not node:worker_threads: it starts 16 ms sooner (test/bench/start.ts).
 declare const self: Worker
@@ -36,16 +41,22 @@ class DeviceLoop {
   private readonly mailboxes: readonly Mailbox[]
   private readonly consoles: readonly Console[]
   private readonly routes: RouteTable
+  private readonly commands: ByteRing
   private readonly timers = new Timers()
-  private readonly epoll = new Epoll()
+  private readonly loop = new EventLoop()
   private readonly ports: Bus
   private readonly mmio: Bus
   private readonly platform: Platform
+  private readonly virtio: VirtioDevices
   /** One request, reused. */
   private readonly request: Request = { op: 0, size: 0, address: 0, low: 0, high: 0 }
   private readonly value = new DataView(new ArrayBuffer(8))
 
-  constructor(start: StartDevices) {
+  private readonly wake = () => {
+    Atomics.store(this.sleepWord, 0, Sleep.awake)
+  }
+
+  constructor(start: StartDevices, makeVirtio: VirtioMaker) {
     const { shared } = start
     this.vm = new Vm(start.vmFd, start.runPageSize)
     this.doorbell = new EventFd(start.doorbellFd)
@@ -57,11 +68,12 @@ class DeviceLoop {
       input: new ByteRing(shared.input[index] as SharedArrayBuffer),
     }))
     this.routes = new RouteTable(shared.routes)
+    this.commands = new ByteRing(shared.commands)
     const debug = (message: string) => {
       if (start.debug) tell({ type: 'log', message })
     }
     this.ports = new Bus('port', debug)
-    this.mmio = new Bus('mmio', debug)
+    this.mmio = new Bus('mmio', debug, () => this.routes.setMmio(this.mmio.ranges()))
     this.platform = createPlatform({
       ports: this.ports,
       line: irq => this.line(irq),
@@ -72,17 +84,38 @@ class DeviceLoop {
         onRoom: () => this.receive(index),
         flowControl: start.flowControl[index] === true,
       })),
-      ram: start.ram,
+      ram: start.ram.blocks,
       onPowerOff: () => tell({ type: 'event', event: { type: 'powerOff' } }),
       onReset: () => tell({ type: 'event', event: { type: 'reset' } }),
       onPanic: () => tell({ type: 'event', event: { type: 'panic' } }),
       onDebugExit: status => tell({ type: 'event', event: { type: 'debugExit', status } }),
       debug,
     })
+    const host = new KvmPciHost(this.vm, this.loop)
+    const pci = createPci({
+      ports: this.ports,
+      mmio: this.mmio,
+      host,
+      debug,
+      onReset: () => tell({ type: 'event', event: { type: 'reset' } }),
+    })
+    this.virtio = makeVirtio(pci, host, {
+      loop: this.loop,
+      timers: this.timers,
+      memory: viewRam(start.ram.blocks),
+      ram: start.ram,
+      debug,
+      notices: {
+        output: port => tell({ type: 'portOutput', port }),
+        inputRoom: port => tell({ type: 'portInputRoom', port }),
+        guestOpened: (port, isOpen) => tell({ type: 'portOpened', port, isOpen }),
+      },
+      warn: message => tell({ type: 'warning', message }),
+    })
+    pci.start()
     this.routes.setPorts(this.ports.ranges())
-    this.routes.setMmio(this.mmio.ranges())
-    this.epoll.add(this.doorbell.fd)
-    this.epoll.add(this.timers.fd)
+    this.loop.watch(this.doorbell.fd, EPOLLIN, () => this.doorbell.take())
+    this.loop.watch(this.timers.fd, EPOLLIN, () => this.timers.fire())
   }
 
   /** Serves until the main thread asks for a stop. */
@@ -99,7 +132,8 @@ class DeviceLoop {
   }
 
   [Symbol.dispose](): void {
-    this.epoll[Symbol.dispose]()
+    this.virtio.close()
+    this.loop[Symbol.dispose]()
     this.timers[Symbol.dispose]()
   }
 
@@ -114,7 +148,7 @@ class DeviceLoop {
     return worked
   }
 
-  /** Blocks until the doorbell or a timer, at most `timeoutMs`; announces it so that the vCPUs know whether to ring. */
+  /** Blocks until something happens, at most `timeoutMs`; announces it so that the vCPUs know whether to ring. */
   private sleep(kind: number, timeoutMs: number): void {
     Atomics.store(this.sleepWord, 0, kind)
     // After the announcement: what came before it may not have rung.
@@ -122,11 +156,7 @@ class DeviceLoop {
       Atomics.store(this.sleepWord, 0, Sleep.awake)
       return
     }
-    const ready = this.epoll.wait(timeoutMs)
-    Atomics.store(this.sleepWord, 0, Sleep.awake)
-    for (let i = 0; i < ready; i++)
-      if (this.epoll.readyFd(i) === this.timers.fd) this.timers.fire()
-      else this.doorbell.take()
+    this.loop.wait(timeoutMs, this.wake)
   }
 
   private answer(mailbox: Mailbox): void {
@@ -155,11 +185,28 @@ class DeviceLoop {
   /** Does what the main thread asked for; false when the thread has to end. */
   private obey(): boolean {
     const requests = this.control.take()
-    if ((requests & DeviceRequest.outputRoom) !== 0) for (const port of this.platform.serial) port.outputReady()
+    if ((requests & DeviceRequest.outputRoom) !== 0) {
+      for (const port of this.platform.serial) port.outputReady()
+      this.virtio.consoleOutputRoom()
+    }
     if ((requests & DeviceRequest.sendBreak) !== 0) this.platform.serial[0]?.sendBreak()
-    if ((requests & DeviceRequest.input) !== 0) for (const index of this.consoles.keys()) this.receive(index)
+    if ((requests & DeviceRequest.input) !== 0) {
+      for (const index of this.consoles.keys()) this.receive(index)
+      this.virtio.consoleInput()
+    }
     if ((requests & DeviceRequest.powerButton) !== 0) this.platform.pressPowerButton()
+    if ((requests & DeviceRequest.command) !== 0)
+      for (const command of takeCommands(this.commands)) this.execute(command)
     return (requests & DeviceRequest.stop) === 0
+  }
+
+  private execute({ id, method, params }: DeviceCommand): void {
+    try {
+      this.virtio.command(method, params, result => tell({ type: 'answer', id, result }))
+    } catch (error) {
+      if (!(error instanceof BadInput)) throw error
+      tell({ type: 'refusal', id, message: error.message })
+    }
   }
 
   private line(irq: number): InterruptLine {
@@ -196,15 +243,16 @@ function tell(message: FromDevices): void {
   postMessage(message)
 }
 
-function serve(start: StartDevices): void {
-  using loop = new DeviceLoop(start)
+async function serve(start: StartDevices): Promise<void> {
+  const virtio = await loadVirtio(start.devices)
+  using loop = new DeviceLoop(start, virtio)
   tell({ type: 'ready' })
   loop.run()
 }
 
-self.onmessage = ({ data: start }: MessageEvent<StartDevices>) => {
+self.onmessage = async ({ data: start }: MessageEvent<StartDevices>) => {
   try {
-    serve(start)
+    await serve(start)
     // The last word: the main thread ends this one when it hears it, so everything has been given back by then.
     tell({ type: 'stopped' })
   } catch (error) {

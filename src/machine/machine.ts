@@ -15,13 +15,18 @@ import { Ram, viewRam } from '../memory/ram.ts'
 import { ByteRing } from './byte-ring.ts'
 import { type MachineConfig, planMachine } from './config.ts'
 import { Console } from './console.ts'
-import { DEVICE_CONTROL_BYTES, DeviceControl, DeviceRequest } from './device-control.ts'
+import { type ConsolePlan, planConsole } from './device/console.ts'
+import { type DevicePlan, openDevice } from './device/kinds.ts'
+import { COMMAND_RING_BYTES } from './device-commands.ts'
+import { DEVICE_CONTROL_BYTES, DeviceRequest } from './device-control.ts'
+import { DeviceHandle, type DeviceListener } from './device-handle.ts'
 import { mailboxBytes } from './mailbox.ts'
-import type { DeviceEvent, FromDevices, SharedState, StartDevices, VcpuFault } from './messages.ts'
+import type { DeviceEvent, SharedState, VcpuFault } from './messages.ts'
+import { MachinePort, type PortHost } from './port.ts'
 import { RouteTable } from './routes.ts'
 import { controlBytes, type ExitCounter } from './vcpu-control.ts'
 import { VcpuHandle } from './vcpu-handle.ts'
-import { MachineWorker } from './worker.ts'
+import type { DeviceStatistics } from './virtio-devices.ts'
 
 const MIB = 2 ** 20
 /** Console rings: a screenful and more; a power of two. */
@@ -45,7 +50,8 @@ interface Resources {
   readonly vm: Vm
   readonly ram: Ram
   readonly doorbell: EventFd
-  readonly opened: DisposableStack
+  readonly devices: readonly DevicePlan[]
+  readonly opened: AsyncDisposableStack
 }
 
 /**
@@ -62,23 +68,23 @@ export class Machine {
   readonly finished: Promise<Outcome>
   /** The serial ports, COM1 first. */
   readonly consoles: readonly Console[]
+  /** The ports of its virtio console, if it has one. */
+  readonly ports: readonly MachinePort[]
   private readonly plan: BootPlan
+  private readonly consolePlan: ConsolePlan | undefined
   private readonly shared: SharedState
-  private readonly control: DeviceControl
   private resources: Resources | undefined
-  private devices: MachineWorker<StartDevices, FromDevices> | undefined
+  private devices: DeviceHandle | undefined
   private vcpus: readonly VcpuHandle[] = []
   private finish: (outcome: Outcome) => void = () => {}
   private ending: Promise<void> | undefined
   private pauses = 0
-  private devicesGone = false
   private panicTimer: ReturnType<typeof setTimeout> | undefined
 
   /** Plans the machine; throws `BadInput` when it cannot be made, and touches nothing of the host. */
   constructor(readonly config: MachineConfig) {
     this.plan = planMachine(config)
     this.shared = shareState(config.cpus)
-    this.control = new DeviceControl(this.shared.device)
     this.finished = new Promise(resolve => {
       this.finish = resolve
     })
@@ -89,6 +95,14 @@ export class Machine {
     this.consoles = this.shared.output.map(
       (output, i) => new Console(new ByteRing(output), new ByteRing(this.shared.input[i] as SharedArrayBuffer), bell),
     )
+    const virtioConsole = config.devices?.find(device => device.kind === 'console')
+    this.consolePlan = virtioConsole && planConsole(virtioConsole)
+    this.ports = (this.consolePlan?.ports ?? []).map((port, index) => new MachinePort(port, this.portHost(index)))
+  }
+
+  /** The port of that name. */
+  port(name: string): MachinePort | undefined {
+    return this.ports.find(port => port.name === name)
   }
 
   /** Builds the machine and starts its vCPUs; throws `HostError` and leaves nothing behind when the host cannot. */
@@ -97,15 +111,18 @@ export class Machine {
     if (this.ending !== undefined) return
     // Threads take as long to start as all the rest, so they start first.
     const kvm = Kvm.open()
-    this.devices = new MachineWorker('device-worker', message => this.fromDevices(message))
+    this.devices = new DeviceHandle(this.shared, this.listener())
     const events = {
       onFault: (index: number, fault: VcpuFault) => this.onFault(index, fault),
       onFailed: (message: string) => this.end({ type: 'failed', message }),
     }
     this.vcpus = Array.from({ length: this.config.cpus }, (_, index) => new VcpuHandle(index, this.shared, events))
     try {
-      this.resources = this.build(kvm)
-      await this.startThreads(this.resources)
+      const resources = await this.build(kvm)
+      // Stopped meanwhile: the threads are gone, and nobody else knows of these.
+      if (this.ending !== undefined) return await resources.opened.disposeAsync()
+      this.resources = resources
+      await this.startThreads(resources)
     } catch (error) {
       await this.close()
       throw error
@@ -169,22 +186,34 @@ export class Machine {
     return this.vcpus.map(vcpu => vcpu.exits)
   }
 
+  /** What each PCI device did so far. */
+  async deviceStatistics(): Promise<readonly DeviceStatistics[]> {
+    return (await this.deviceCommand('statistics', {})) as readonly DeviceStatistics[]
+  }
+
+  /** Asks the devices something (see virtio-devices.ts); rejects with `BadInput` when they refuse. */
+  deviceCommand(method: string, params: Readonly<Record<string, unknown>>): Promise<unknown> {
+    if (this.devices === undefined) return Promise.reject(new HostError('the guest does not run'))
+    return this.devices.command(method, params)
+  }
+
   /** Ends the guest if it still runs, and gives everything back to the host. */
   async close(): Promise<void> {
     this.stop()
     await this.ending
     // The threads that used these are gone.
-    this.resources?.opened.dispose()
+    const { resources } = this
     this.resources = undefined
+    await resources?.opened.disposeAsync()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  private build(kvm: Kvm): Resources {
+  private async build(kvm: Kvm): Promise<Resources> {
     const { config, plan } = this
-    using opened = new DisposableStack()
+    await using opened = new AsyncDisposableStack()
     opened.use(kvm)
     const most = kvm.maxVcpus()
     if (config.cpus > most) throw new BadInput(`this host's KVM runs at most ${most} vCPUs: lower -c`)
@@ -198,18 +227,25 @@ export class Machine {
     for (const { gpa, bytes } of plan.segments)
       assert(memory.write(gpa, bytes), `boot segment at ${gpa.toString(16)} lies in RAM`)
     const doorbell = opened.use(EventFd.create())
-    return { kvm, vm, ram, doorbell, opened: opened.move() }
+    const devices: DevicePlan[] = []
+    for (const device of config.devices ?? []) {
+      const context = { cpus: config.cpus, memoryMiB: config.memoryMiB, ram, console: this.consolePlan }
+      const { plan, resources } = await openDevice(device, context)
+      opened.use(resources)
+      devices.push(plan)
+    }
+    return { kvm, vm, ram, doorbell, devices, opened: opened.move() }
   }
 
-  private async startThreads({ kvm, vm, ram, doorbell }: Resources): Promise<void> {
-    const { config, shared, devices } = this
-    assert(devices !== undefined, 'the device thread exists')
+  private async startThreads({ kvm, vm, ram, doorbell, devices }: Resources): Promise<void> {
+    const { config, shared } = this
+    assert(this.devices !== undefined, 'the device thread exists')
     installKick()
     const common = { cpus: config.cpus, vmFd: vm.fd, runPageSize: vm.runPageSize, doorbellFd: doorbell.fd, shared }
-    const ready = Promise.race([devices.next('ready'), devices.next('failed')])
-    devices.start({
+    const ready = this.devices.start(doorbell, {
       ...common,
-      ram: ram.blocks,
+      ram: { fd: ram.fd, blocks: ram.blocks },
+      devices,
       flowControl: config.flowControl ?? [],
       debug: config.debug !== undefined,
     })
@@ -224,28 +260,29 @@ export class Machine {
     await Promise.all([ready, ...created])
   }
 
-  private fromDevices(message: FromDevices): void {
-    switch (message.type) {
-      case 'output':
-        this.consoles[message.console]?.outputAvailable()
-        break
-      case 'inputRoom':
-        this.consoles[message.console]?.inputRoom()
-        break
-      case 'log':
-        this.config.debug?.(message.message)
-        break
-      case 'event':
-        this.onEvent(message.event)
-        break
-      case 'failed':
-        this.devicesGone = true
-        this.end({ type: 'failed', message: message.message })
-        break
-      case 'stopped':
-        this.devicesGone = true
-        break
-      default:
+  private portHost(port: number): PortHost {
+    // A port of a machine that has ended cannot be told anything, and need not be.
+    const tell = (method: string, params: Readonly<Record<string, unknown>>) =>
+      void this.deviceCommand(method, { port, ...params }).catch(() => {})
+    return {
+      input: () => this.request(DeviceRequest.input),
+      outputRoom: () => this.request(DeviceRequest.outputRoom),
+      setOpen: isOpen => tell('portOpen', { isOpen }),
+      resize: (columns, rows) => tell('portResize', { columns, rows }),
+    }
+  }
+
+  private listener(): DeviceListener {
+    return {
+      portOutput: port => this.ports[port]?.outputAvailable(),
+      portInputRoom: port => this.ports[port]?.inputRoom(),
+      portOpened: (port, isOpen) => this.ports[port]?.guestOpened(isOpen),
+      output: console => this.consoles[console]?.outputAvailable(),
+      inputRoom: console => this.consoles[console]?.inputRoom(),
+      event: event => this.onEvent(event),
+      log: message => this.config.debug?.(message),
+      warning: message => this.config.warn?.(message),
+      failed: message => this.end({ type: 'failed', message }),
     }
   }
 
@@ -268,25 +305,17 @@ export class Machine {
     clearTimeout(this.panicTimer)
     if (this.resources !== undefined) {
       await Promise.all(this.vcpus.map(vcpu => vcpu.stop()))
-      await this.stopDevices()
+      await this.devices?.stop()
     }
     for (const vcpu of this.vcpus) await vcpu.end()
     await this.devices?.end()
-    const flushed = Promise.all(this.consoles.map(console => console.flush()))
+    const flushed = Promise.all([...this.consoles, ...this.ports].map(console => console.flush()))
     // Who stops a guest does not want to wait for a reader that has stopped reading.
     await (hasty ? Promise.race([flushed, Bun.sleep(HASTY_FLUSH_MS)]) : flushed)
   }
 
-  private async stopDevices(): Promise<void> {
-    if (this.devices === undefined || this.devicesGone) return
-    const stopped = Promise.race([this.devices.next('stopped'), this.devices.next('failed')])
-    this.request(DeviceRequest.stop)
-    await stopped
-  }
-
   private request(flags: number): void {
-    this.control.request(flags)
-    this.resources?.doorbell.signal()
+    this.devices?.request(flags)
   }
 }
 
@@ -299,5 +328,6 @@ function shareState(cpus: number): SharedState {
     device: new SharedArrayBuffer(DEVICE_CONTROL_BYTES),
     output: rings(),
     input: rings(),
+    commands: ByteRing.create(COMMAND_RING_BYTES).shared,
   }
 }

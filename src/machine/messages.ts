@@ -1,7 +1,8 @@
 /** What the main thread and its Workers tell each other. Plain data: everything here is structured-cloned. */
 import type { Entry } from '../boot/plan.ts'
 import type { VcpuExit } from '../kvm/run-page.ts'
-import type { RamBlock } from '../memory/ram.ts'
+import type { RamSource } from './device/environment.ts'
+import type { DevicePlan } from './device/kinds.ts'
 
 /** Shared memory that all threads of a machine use. */
 export interface SharedState {
@@ -13,6 +14,8 @@ export interface SharedState {
   readonly output: readonly SharedArrayBuffer[]
   /** Per console: what the guest will receive. */
   readonly input: readonly SharedArrayBuffer[]
+  /** Requests to the devices. */
+  readonly commands: SharedArrayBuffer
 }
 
 /** Main thread to a vCPU Worker: create the vCPU and run it. */
@@ -51,7 +54,9 @@ export interface StartDevices {
   readonly runPageSize: number
   readonly doorbellFd: number
   readonly shared: SharedState
-  readonly ram: readonly RamBlock[]
+  readonly ram: RamSource
+  /** PCI devices, in the order of their slots. */
+  readonly devices: readonly DevicePlan[]
   /** Whether the serial ports honour RTS (see guest/default-guest.ts: ports with a hardware handshake). */
   readonly flowControl: readonly boolean[]
   readonly debug: boolean
@@ -69,7 +74,13 @@ export type FromDevices =
   | { readonly type: 'ready' }
   | { readonly type: 'output'; readonly console: number }
   | { readonly type: 'inputRoom'; readonly console: number }
+  | { readonly type: 'portOutput'; readonly port: number }
+  | { readonly type: 'portInputRoom'; readonly port: number }
+  | { readonly type: 'portOpened'; readonly port: number; readonly isOpen: boolean }
   | { readonly type: 'event'; readonly event: DeviceEvent }
   | { readonly type: 'log'; readonly message: string }
+  | { readonly type: 'warning'; readonly message: string }
+  | { readonly type: 'answer'; readonly id: number; readonly result: unknown }
+  | { readonly type: 'refusal'; readonly id: number; readonly message: string }
   | { readonly type: 'stopped' }
   | { readonly type: 'failed'; readonly message: string }

@@ -1,5 +1,7 @@
-/** A PCI function as the bus sees it. */
+/** A PCI function as the bus sees it, and the slot as the function sees it. */
 import type { BusHandler } from '../bus/bus.ts'
+import type { InterruptLine } from '../bus/interrupt-line.ts'
+import type { PciBridge } from './bridge.ts'
 
 /** A memory BAR of a function. */
 export interface Bar {
@@ -15,10 +17,40 @@ export interface Bar {
   onMap?(address: number | undefined): void
 }
 
+/** A BAR's way to the machine's address space. */
+export interface BarPlace {
+  /** Maps the BAR at `address` as soon as the bridges above lead there and nothing else has it; or nowhere. */
+  place(address: number | undefined): void
+  /** Unmaps the BAR for good. */
+  release(): void
+}
+
+/** Where a function is plugged in. */
+export interface PciSlot {
+  /** 0 to 31. */
+  readonly device: number
+  /** 0 to 7. */
+  readonly function: number
+  /** bus << 8 | device << 3 | function, with the bus number that the guest gave to the bus at present. */
+  readonly requesterId: number
+  /** Whether this is the root bus, where no port is above. */
+  readonly isRoot: boolean
+  /** Makes a BAR known to the address space, nowhere yet; `isReachable` narrows where it can be, as bridges do. */
+  addBar(bar: Bar, isReachable?: (start: number, size: number) => boolean): BarPlace
+  /** Looks at all BARs again: a bridge forwards other addresses than before. */
+  updateBars(): void
+  /** The interrupt line that `pin` (1 to 4) comes out at. */
+  line(pin: number): InterruptLine
+}
+
 /** One function: configuration space and what hangs on it. */
 export interface PciFunction {
   readonly name: string
   readonly bars: readonly Bar[]
+  /** Present in a type 1 function: the bus below it. */
+  readonly bridge?: PciBridge
+  /** The function was plugged into `slot`; called once, before anything else from the guest's side. */
+  attach(slot: PciSlot): void
   /** Configuration space, 4096 bytes. `size` is 1, 2 or 4 and `offset` is a multiple of it. */
   readConfig(offset: number, size: number): number
   writeConfig(offset: number, size: number, value: number): void

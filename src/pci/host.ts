@@ -19,6 +19,8 @@ export interface MsiVector {
   connect(message: MsiMessage | undefined): void
   /** Whether a trigger waits for a connection (the PBA's bit). */
   readonly pending: boolean
+  /** Forgets a pending trigger: the function was reset. */
+  clear(): void
   close(): void
 }
 

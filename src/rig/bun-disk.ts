@@ -2,8 +2,8 @@
 import { copyFileSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { alignUp } from '../base/bits.ts'
+import { libraries, unpackedCommand } from '../packages/private-program.ts'
 import { runTool } from '../packages/tool.ts'
-import { libraries, unpackedCommand } from './private-qemu.ts'
 
 const MIB = 1 << 20
 

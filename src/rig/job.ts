@@ -20,6 +20,12 @@ export interface Job {
   readonly env: Readonly<Record<string, string>>
   /** PCI slots of the drives to bind, in order: /dev/vdb, /dev/vdc and so on. */
   readonly slots: readonly string[]
+  /** Drives (/dev/vdX) with cpio archives that L1 unpacks into its root. */
+  readonly archives?: readonly string[]
+  /** Whether L1 brings its network up. */
+  readonly network?: boolean
+  /** Tags of shared folders, which L1 mounts at /folders/TAG. */
+  readonly folders?: readonly string[]
   readonly connection: Connection
   readonly clockMs: number
   readonly marker: string
@@ -45,6 +51,9 @@ export function jobScript(job: Job): string {
   })
   return [
     `DISKS=${shellQuote(job.slots.join(' '))}`,
+    `ARCHIVES=${shellQuote((job.archives ?? []).join(' '))}`,
+    `NETWORK=${job.network === true ? 1 : ''}`,
+    `FOLDERS=${shellQuote((job.folders ?? []).join(' '))}`,
     `CLOCK=${Math.round(job.clockMs / 1000)}`,
     `ENTROPY=${randomBytes(32).toString('hex')}`,
     `MARK=${shellQuote(job.marker)}`,

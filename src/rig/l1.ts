@@ -15,6 +15,7 @@ import {
   type PortName,
   type QemuProgram,
   qemuArguments,
+  type SharedFolder,
 } from './qemu.ts'
 import { PortListener, type PortSocket } from './sockets.ts'
 
@@ -32,6 +33,7 @@ export interface L1Options {
   readonly statePath?: string
   readonly env?: Readonly<Record<string, string>>
   readonly drives: readonly Drive[]
+  readonly folders?: readonly SharedFolder[]
   /** Ends the machine at once. */
   readonly abort?: AbortSignal | undefined
 }
@@ -68,8 +70,8 @@ export class L1 {
       for (const name of [...PORTS, 'terminal', 'monitor'] as const)
         listeners.set(name, await PortListener.open(socket(name)))
       const paths = { socket, console: join(folder, 'console.log') }
-      const { program, spec, memory, drives } = options
-      const args = qemuArguments(program, spec, paths, memory, drives)
+      const { program, spec, memory, drives, folders } = options
+      const args = qemuArguments(program, spec, paths, memory, drives, folders)
       const state = options.statePath === undefined ? undefined : openSync(options.statePath, 'r')
       const command = [...dieWithParent(), ...program.command, ...args]
       const errors: Buffer[] = []

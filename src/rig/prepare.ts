@@ -46,7 +46,7 @@ export interface PrepareOptions {
 }
 
 /** Raised when the same recipe and init make other files. */
-const FORMAT = '1'
+const FORMAT = '2'
 const MIN_QEMU = [7, 2] as const
 const INSTEAD = 'the emulated host is made from Debian packages; use a host whose KVM runs Linux'
 
@@ -67,7 +67,7 @@ export async function prepareRig(options: PrepareOptions): Promise<Rig> {
   })
   for (const entry of [host, program]) markUsed(entry)
   const chosen = process.env['BULKHEAD_QEMU']
-  const qemu = chosen === undefined ? privateQemu(join(host, 'qemu')) : await ownQemu(chosen)
+  const qemu = chosen === undefined ? privateQemu(join(host, 'qemu'), recipe.qemu.binary) : await ownQemu(chosen)
   const machine = {
     kernel: join(host, 'vmlinux'),
     initrd: join(host, 'initrd'),
@@ -89,7 +89,7 @@ async function buildHost(target: string, recipe: Recipe, init: Uint8Array, optio
     })
     progress.step('making the emulated host')
     await copyQemu(unpacked, recipe.qemu.binary, join(target, 'qemu'))
-    await runTool([...privateQemu(join(target, 'qemu')).command, '--version'])
+    await runTool([...privateQemu(join(target, 'qemu'), recipe.qemu.binary).command, '--version'])
     await buildBunDisk(unpacked, realpathSync(process.execPath), join(target, 'bun.ext4'))
     writeFileSync(join(target, 'vmlinux'), extractKernel(unpacked))
     writeFileSync(join(target, 'initrd'), buildInitrd(unpacked, recipe.modules, init))

@@ -1,14 +1,16 @@
 /**
  * QEMU's command line for the rig: an emulated PC with SVM and an IOMMU. Pure: strings in, strings out.
  *
- * PCI slots: 02 virtio-serial, 03 the drive with Bun, 04 and up the drives of the job. A saved state fits only a
- * machine with the same devices, so the drives' slots are always there and an unused one has an empty medium.
+ * PCI slots: 02 virtio-serial, 03 the drive with Bun, 04 the network, 05 and up the drives of the job. A saved state
+ * fits only a machine with the same devices, so the drives' slots are always there and an unused one has an empty
+ * medium. Shared folders come only to machines that boot: their devices have no state to save.
  */
 
 /** Slots for a job's own drives: one is the program, the rest are the caller's files. */
 export const DRIVE_SLOTS = 8
 const BUN_SLOT = 3
-const FIRST_JOB_SLOT = 4
+const NETWORK_SLOT = 4
+const FIRST_JOB_SLOT = 5
 
 /** The byte streams between us and L1, in the order of their virtio port numbers. */
 export const PORTS = ['job', 'stdin', 'stdout', 'stderr', 'control'] as const
@@ -18,6 +20,12 @@ export type PortName = (typeof PORTS)[number] | 'terminal'
 export interface Drive {
   readonly hostPath: string
   readonly writable: boolean
+}
+
+/** A host folder that L1 sees through virtio-fs: the socket of the program that serves it. */
+export interface SharedFolder {
+  readonly tag: string
+  readonly socket: string
 }
 
 /** How to call QEMU: a program with the arguments that come before all others, and its environment. */
@@ -37,9 +45,13 @@ export interface MachineSpec {
   readonly bunDisk: string
 }
 
-/** RAM of a machine: of its own, shared with a file that is being made, or a private copy of such a file. */
+/**
+ * RAM of a machine: of its own, of its own but open to the servers of shared folders, shared with a file that is being
+ * made, or a private copy of such a file.
+ */
 export type Memory =
   | { readonly kind: 'own' }
+  | { readonly kind: 'open' }
   | { readonly kind: 'save'; readonly path: string }
   | { readonly kind: 'restore'; readonly path: string }
 
@@ -68,6 +80,7 @@ export function qemuArguments(
   paths: RunPaths,
   memory: Memory,
   drives: readonly Drive[],
+  folders: readonly SharedFolder[] = [],
 ): string[] {
   return [
     ...program.dataFolders.flatMap(folder => ['-L', folder]),
@@ -84,9 +97,11 @@ export function qemuArguments(
     ...['-mon', 'chardev=monitor,mode=control'],
     ...portArguments(paths),
     ...driveArguments('bun', BUN_SLOT, { hostPath: spec.bunDisk, writable: false }),
+    ...['-netdev', 'user,id=network', '-device', `virtio-net-pci,netdev=network,romfile=,addr=${slot(NETWORK_SLOT)}`],
     ...Array.from({ length: Math.max(DRIVE_SLOTS, drives.length) }, (_, index) =>
       driveArguments(`drive${index}`, FIRST_JOB_SLOT + index, drives[index]),
     ).flat(),
+    ...folders.flatMap((folder, index) => folderArguments(folder, index)),
     // The monitor gives the word, after it has chosen what travels in the stream.
     ...(memory.kind === 'restore' ? ['-incoming', 'defer'] : []),
   ]
@@ -94,6 +109,7 @@ export function qemuArguments(
 
 function memoryBackend(spec: MachineSpec, memory: Memory): string {
   const size = `id=ram,size=${spec.memoryMiB}M`
+  if (memory.kind === 'open') return `memory-backend-memfd,${size},share=on`
   if (memory.kind === 'own') return `memory-backend-ram,${size}`
   const share = memory.kind === 'save' ? 'on' : 'off'
   return `memory-backend-file,${size},mem-path=${escapeComma(memory.path)},share=${share}`
@@ -111,17 +127,35 @@ function portArguments(paths: RunPaths): string[] {
   return [...bus, ...terminal, ...streams]
 }
 
-function driveArguments(name: string, slot: number, drive: Drive | undefined): string[] {
+function driveArguments(name: string, slotNumber: number, drive: Drive | undefined): string[] {
   const empty = { driver: 'null-co', 'node-name': name, size: 512, 'read-only': true }
   // Our own lock files keep the cached images whole; QEMU's locks would refuse a file that two runs read.
   const file = drive && {
     driver: 'raw',
     'node-name': name,
     'read-only': !drive.writable,
-    file: { driver: 'file', filename: drive.hostPath, locking: drive.writable ? 'auto' : 'off' },
+    // What a guest discards becomes a hole here.
+    ...(drive.writable ? { discard: 'unmap' } : {}),
+    file: {
+      driver: 'file',
+      filename: drive.hostPath,
+      locking: drive.writable ? 'auto' : 'off',
+      ...(drive.writable ? { discard: 'unmap' } : {}),
+    },
   }
-  const device = `virtio-blk-pci,drive=${name},addr=${slot.toString(16).padStart(2, '0')}.0`
+  const device = `virtio-blk-pci,drive=${name},addr=${slot(slotNumber)}`
   return ['-blockdev', JSON.stringify(file ?? empty), '-device', device]
+}
+
+function folderArguments({ tag, socket }: SharedFolder, index: number): string[] {
+  const id = `folder${index}`
+  const device = `vhost-user-fs-pci,chardev=${id},tag=${escapeComma(tag)}`
+  return ['-chardev', `socket,id=${id},path=${escapeComma(socket)}`, '-device', device]
+}
+
+/** A PCI address as QEMU takes it. */
+function slot(number: number): string {
+  return `${number.toString(16).padStart(2, '0')}.0`
 }
 
 /** QEMU's own escape for a comma inside a key=value option. */

@@ -8,7 +8,7 @@ import type { Log } from '../base/log.ts'
 import type { Progress } from '../base/progress.ts'
 import type { Connection } from './job.ts'
 import { prepareRig, type Rig } from './prepare.ts'
-import { DRIVE_SLOTS, type Drive, type MachineSpec } from './qemu.ts'
+import { DRIVE_SLOTS, type Drive, type MachineSpec, type SharedFolder } from './qemu.ts'
 import { RigRun, type RunCommand } from './run.ts'
 import { bootCold, restoreState, savedState, type Waiting } from './saved-state.ts'
 
@@ -25,8 +25,14 @@ const FIRST_FILE_DRIVE = 'c'.charCodeAt(0)
 export interface RigOptions {
   readonly log: Log
   readonly progress?: Progress
-  /** Host files that L1 sees as block devices, in order; their size is rounded up to 512 bytes. */
-  readonly files?: readonly string[]
+  /** Host files that L1 sees as block devices, in order; their size is rounded up to 512 bytes. Writable: by L1. */
+  readonly files?: readonly (string | { readonly path: string; readonly writable: boolean })[]
+  /** cpio archives (host files) that are unpacked into L1's root before the command runs. */
+  readonly archives?: readonly string[]
+  /** Gives L1 a network, through the emulator's user-mode one. */
+  readonly network?: boolean
+  /** Folders that L1 mounts at /folders/TAG; a machine with such boots, which takes seconds more. */
+  readonly folders?: readonly SharedFolder[]
   /** The command's environment, given the files' paths in L1. */
   readonly environment?: (paths: readonly string[]) => Readonly<Record<string, string>>
   /** Memory of the guest that runs inside; L1 gets what it needs beside. */
@@ -51,13 +57,19 @@ export async function startProgram(
   options: RigOptions,
 ): Promise<RigRun> {
   const rig = await prepareRig(options)
-  const files = options.files ?? []
-  const drives = [rig.program, ...files].map(hostPath => ({ hostPath, writable: false }))
-  const paths = files.map((_, index) => `/dev/vd${String.fromCharCode(FIRST_FILE_DRIVE + index)}`)
+  const { files = [], archives = [], folders = [] } = options
+  const drives = [rig.program, ...files, ...archives].map(file =>
+    typeof file === 'string' ? { hostPath: file, writable: false } : { hostPath: file.path, writable: file.writable },
+  )
+  const names = [...files, ...archives].map((_, index) => `/dev/vd${String.fromCharCode(FIRST_FILE_DRIVE + index)}`)
+  const paths = names.slice(0, files.length)
   const what: RunCommand = {
     command: argv,
     env: options.environment?.(paths) ?? {},
     driveCount: drives.length,
+    archives: names.slice(files.length),
+    network: options.network === true,
+    folders: folders.map(({ tag }) => tag),
     connection,
     ...(options.timeoutS !== undefined && { timeoutS: options.timeoutS }),
   }
@@ -74,22 +86,25 @@ export async function startProgram(
       throw error
     }
   }
-  const state = { rig, spec, drives, log: options.log, abort: options.abort }
-  return (await fromState(state, begin)) ?? (await begin(await bootCold(rig.qemu, spec, drives, options.abort)))
+  const state = { rig, spec, drives, folders, log: options.log, abort: options.abort }
+  return (
+    (await fromState(state, begin)) ?? (await begin(await bootCold(rig.qemu, spec, drives, folders, options.abort)))
+  )
 }
 
 interface StateUse {
   readonly rig: Rig
   readonly spec: MachineSpec
   readonly drives: readonly Drive[]
+  readonly folders: readonly SharedFolder[]
   readonly log: Log
   readonly abort: AbortSignal | undefined
 }
 
 /** Runs in a restored machine; undefined when that fails and the machine must boot. */
 async function fromState(use: StateUse, begin: (waiting: Waiting) => Promise<RigRun>): Promise<RigRun | undefined> {
-  const { rig, spec, drives, log, abort } = use
-  if (drives.length > DRIVE_SLOTS) return undefined
+  const { rig, spec, drives, folders, log, abort } = use
+  if (drives.length > DRIVE_SLOTS || folders.length > 0) return undefined
   let path: string | undefined
   try {
     path = await savedState(rig.stateFolder, rig.qemu, spec, abort)

@@ -14,6 +14,9 @@ export interface RunCommand {
   readonly command: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly driveCount: number
+  readonly archives: readonly string[]
+  readonly network: boolean
+  readonly folders: readonly string[]
   readonly connection: Connection
   /** The command is ended after this long, and `exit` rejects. Nothing: no limit. */
   readonly timeoutS?: number
@@ -67,6 +70,9 @@ export class RigRun {
       command: what.command,
       env: what.env,
       slots: Array.from({ length: what.driveCount }, (_, index) => driveSlot(index)),
+      archives: what.archives,
+      network: what.network,
+      folders: what.folders,
       connection: what.connection,
       clockMs: Date.now(),
       marker: run.#marker,

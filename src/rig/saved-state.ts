@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { cacheEntry, cacheKey } from '../packages/cache.ts'
 import { L1, STATE_FD } from './l1.ts'
 import { Monitor } from './monitor.ts'
-import { type Drive, type MachineSpec, machineShape, type QemuProgram } from './qemu.ts'
+import { type Drive, type MachineSpec, machineShape, type QemuProgram, type SharedFolder } from './qemu.ts'
 import { expectLine } from './run.ts'
 import { markUsed, removeUnused } from './unused.ts'
 
@@ -27,9 +27,11 @@ export async function bootCold(
   program: QemuProgram,
   spec: MachineSpec,
   drives: readonly Drive[],
+  folders: readonly SharedFolder[],
   abort: AbortSignal | undefined,
 ): Promise<Waiting> {
-  const l1 = await L1.start({ program, spec, memory: { kind: 'own' }, drives, abort })
+  const memory = { kind: folders.length === 0 ? 'own' : 'open' } as const
+  const l1 = await L1.start({ program, spec, memory, drives, folders, abort })
   return ready(l1)
 }
 

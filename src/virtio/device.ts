@@ -16,6 +16,11 @@ export interface VirtioDevice {
   readonly classCode: number
   /** Device-specific features on offer (bits 0-23 and 50-63); the transport adds the reserved ones. */
   readonly features: bigint
+  /**
+   * Which of the transport's features (bits 24-49) the device can work with; the transport offers no others of those
+   * that concern rings (VIRTIO_F_RING_INDIRECT_DESC, _EVENT_IDX, _PACKED, _RESET, NOTIFICATION_DATA). Default: all.
+   */
+  readonly transportFeatures?: bigint
   /** Largest size of each queue (powers of two, at most 32768); their number is the device's number of queues. */
   readonly queueSizes: readonly number[]
   /** The device configuration space as it is now, little-endian; the transport reads any width at any offset of it. */

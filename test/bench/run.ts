@@ -7,9 +7,11 @@ import { cpus, loadavg, release } from 'node:os'
 import { Skip } from './c-program.ts'
 import { exits } from './exits.ts'
 import { guest } from './guest.ts'
+import { queue } from './queue.ts'
 import { start } from './start.ts'
+import { virtio } from './virtio.ts'
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits, start, guest }
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits, start, guest, queue, virtio }
 
 async function main(names: readonly string[]): Promise<number> {
   const unknown = names.filter(name => !Object.hasOwn(BENCHMARKS, name))

@@ -9,6 +9,16 @@ import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { RamBlock } from '../../memory/ram.ts'
 import type { Timers } from '../timers.ts'
 
+/** How the main thread is told what happens at a port of the virtio console. */
+export interface ConsoleNotices {
+  /** There is output, and the main thread has to be woken for it. */
+  output(port: number): void
+  /** The input ring has room again. */
+  inputRoom(port: number): void
+  /** A program in the guest opened the port, or closed it. */
+  guestOpened(port: number, isOpen: boolean): void
+}
+
 /** What `open` gives: plain data for the device thread, and what the machine disposes of after all threads ended. */
 export interface OpenDevice<Plan> {
   readonly plan: Plan
@@ -27,6 +37,8 @@ export interface DeviceEnvironment {
   readonly timers: Timers
   readonly memory: GuestMemory
   readonly ram: RamSource
+  /** How the main thread hears of its console ports. */
+  readonly notices: ConsoleNotices
   /** One line for `--loglevel debug`. */
   readonly debug: (message: string) => void
   /** One line that the user should see: a host failure that the guest goes on without. */

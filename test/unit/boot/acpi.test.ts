@@ -4,6 +4,7 @@ import { buildAcpi } from '../../../src/boot/acpi.ts'
 import { newTable, seal } from '../../../src/boot/acpi-table.ts'
 import { buildFacs, buildFadt } from '../../../src/boot/fadt.ts'
 import { buildMadt } from '../../../src/boot/madt.ts'
+import { buildMcfg } from '../../../src/boot/mcfg.ts'
 import { disassemble, hasIasl, NO_IASL } from '../../support/acpi-compiler.ts'
 
 const dsdt = new Uint8Array(readFileSync(new URL('../../../firmware/dsdt.aml', import.meta.url)))
@@ -36,7 +37,7 @@ describe('buildAcpi', () => {
   })
 
   it('pins the RSDP', () => {
-    const expected = `${hex(new TextEncoder().encode('RSD PTR '))}##424c4b484420020000000024000000c0030e0000000000##000000`
+    const expected = `${hex(new TextEncoder().encode('RSD PTR '))}##424c4b484420020000000024000000800b0e0000000000##000000`
     expect(hex(at(rsdp))).toMatch(new RegExp(`^${expected.replaceAll('##', '..')}$`))
     expect(sum(at(rsdp).subarray(0, 20))).toBe(0)
     expect(sum(at(rsdp))).toBe(0)
@@ -114,6 +115,15 @@ describe('buildFacs', () => {
   })
 })
 
+describe('buildMcfg', () => {
+  it('pins the body for 256 buses', () => {
+    const mcfg = buildMcfg(0xe000_0000, 256)
+    expect(signature(mcfg)).toBe('MCFG')
+    expect(hex(mcfg.subarray(36))).toBe(`${'00'.repeat(8)}000000e000000000000000ff00000000`)
+    expect(sum(mcfg)).toBe(0)
+  })
+})
+
 describe('buildMadt', () => {
   it('pins the body for two vCPUs', () => {
     const parts = [
@@ -142,7 +152,7 @@ describe('buildMadt', () => {
 describe('tables through iasl', () => {
   // iasl reads every table but a lone RSDP.
   const tables = [1, 16, 300].flatMap(cpus =>
-    buildAcpi({ cpus, dsdt, at: 0xe0000 })
+    buildAcpi({ cpus, dsdt, at: 0xe0000, extraTables: [buildMcfg(0xe000_0000, 256)] })
       .segments.slice(1)
       .map(({ bytes }) => ({ cpus, name: signature(bytes), bytes })),
   )

@@ -256,3 +256,16 @@ describe('isPosted', () => {
     expect(isPosted(range, offset, size)).toBe(expected)
   })
 })
+
+describe('Bus', () => {
+  it('tells of every change of its ranges, when it is made', () => {
+    const seen: (readonly number[])[] = []
+    const bus: Bus = new Bus('test', undefined, () => seen.push(bus.ranges().map(range => range.start)))
+    bus.add({ name: 'a', start: 0x10, size: 4 }, recorder().handler)
+    bus.add({ name: 'b', start: 0x20, size: 4 }, recorder().handler)
+    bus.move(0x10, 0x30)
+    bus.move(0x20, 0x2d)
+    bus.remove(0x20)
+    expect(seen).toEqual([[0x10], [0x10, 0x20], [0x20, 0x30], [0x30]])
+  })
+})

@@ -43,6 +43,18 @@ describe('ByteRing', () => {
     expect(ring.take()).toEqual(bytes(4, 5))
   })
 
+  it.each([0, 11, 2 ** 32 - 5])('fills a target with what there is when its counters stand at %d', count => {
+    const ring = ringAt(count)
+    ring.push(counting(9))
+    const target = new Uint8Array(6)
+    expect(ring.read(target)).toBe(6)
+    expect(target).toEqual(counting(6))
+    expect(ring.read(target)).toBe(3)
+    expect(target).toEqual(bytes(7, 8, 9, 4, 5, 6))
+    expect(ring.read(target)).toBe(0)
+    expect(ring.room).toBe(16)
+  })
+
   it('has a header before its bytes, and only that', () => {
     expect(ByteRing.create(64).shared.byteLength).toBe(HEADER_BYTES + 64)
   })

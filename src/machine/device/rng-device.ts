@@ -1,0 +1,11 @@
+/** The entropy device on the device thread. */
+import { HostEntropy } from '../../backend/entropy.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import { Rng } from '../../virtio/rng.ts'
+import type { DeviceEnvironment } from './environment.ts'
+import type { RngPlan } from './rng.ts'
+
+/** Builds the device. */
+export function createRng(_plan: RngPlan, { loop }: DeviceEnvironment): VirtioDevice {
+  return new Rng({ name: 'rng', source: new HostEntropy(), defer: task => loop.defer(task) })
+}

@@ -1,0 +1,138 @@
+/**
+ * The machine's virtio devices on the device thread: built from their plans, each in a slot of its own on the root bus,
+ * in the order of the configuration.
+ */
+
+import type { Pci } from '../arch/index.ts'
+import { BadInput } from '../base/errors.ts'
+import { IdentitySpace } from '../memory/dma-space.ts'
+import type { PciHost } from '../pci/host.ts'
+import type { VirtioBalloon } from '../virtio/balloon.ts'
+import type { VirtioConsole } from '../virtio/console.ts'
+import type { VirtioDevice } from '../virtio/device.ts'
+import { VirtioPci } from '../virtio/pci.ts'
+import type { DeviceEnvironment } from './device/environment.ts'
+import type { DeviceConfig, DevicePlan } from './device/kinds.ts'
+
+/** Makes a device of one kind from its plan. */
+type Create = (plan: never, environment: DeviceEnvironment) => VirtioDevice
+
+/** One module per kind, loaded only when a machine has such a device. */
+const LOADERS: Readonly<Record<DeviceConfig['kind'], () => Promise<Create>>> = {
+  balloon: async () => (await import('./device/balloon-device.ts')).createBalloon,
+  console: async () => (await import('./device/console-device.ts')).createConsole,
+  network: async () => (await import('./device/network-device.ts')).createNetwork,
+  share: async () => (await import('./device/share-device.ts')).createShare,
+  vsock: async () => (await import('./device/vsock-device.ts')).createVsock,
+  rng: async () => (await import('./device/rng-device.ts')).createRng,
+}
+
+/** Builds the devices whose code has been loaded. */
+export type VirtioMaker = (pci: Pci, host: PciHost, environment: DeviceEnvironment) => VirtioDevices
+
+/** Loads the code of the devices in `plans`. */
+export async function loadVirtio(plans: readonly DevicePlan[]): Promise<VirtioMaker> {
+  const creators = await Promise.all(
+    plans.map(async ({ kind, plan }) => ({ kind, plan, create: await LOADERS[kind]() })),
+  )
+  return (pci, host, environment) => {
+    const devices = new VirtioDevices(environment)
+    for (const { kind, plan, create } of creators) {
+      const device = create(plan as never, environment)
+      const space = new IdentitySpace(environment.memory)
+      const transport = new VirtioPci({ device, space, host, debug: environment.debug })
+      pci.add(transport)
+      devices.add(kind, device, transport)
+    }
+    return devices
+  }
+}
+
+/** What one device did so far, for `stat`. */
+export interface DeviceStatistics {
+  readonly name: string
+  readonly notifications: number
+  readonly interrupts: number
+  readonly counters: Readonly<Record<string, number>>
+}
+
+/** Takes the answer to a request. */
+export type Answer = (result: unknown) => void
+
+/** How long a guest may take to send its balloon's statistics. */
+const STATISTICS_LIMIT_MS = 1000
+
+/** The devices of a running machine. */
+export class VirtioDevices {
+  private readonly entries: { readonly device: VirtioDevice; readonly transport: VirtioPci }[] = []
+  private console: VirtioConsole | undefined
+  private balloon: VirtioBalloon | undefined
+
+  constructor(private readonly environment: DeviceEnvironment) {}
+
+  add(kind: DeviceConfig['kind'], device: VirtioDevice, transport: VirtioPci): void {
+    this.entries.push({ device, transport })
+    if (kind === 'console') this.console = device as VirtioConsole
+    if (kind === 'balloon') this.balloon = device as VirtioBalloon
+  }
+
+  /** Answers a request of the main thread, now or later; throws `BadInput`. */
+  command(method: string, params: Readonly<Record<string, unknown>>, answer: Answer): void {
+    switch (method) {
+      case 'statistics':
+        answer(this.statistics())
+        break
+      case 'portOpen':
+        this.console?.setOpen(params['port'] as number, params['isOpen'] as boolean)
+        answer(null)
+        break
+      case 'portResize':
+        this.console?.resize(params['port'] as number, params['columns'] as number, params['rows'] as number)
+        answer(null)
+        break
+      case 'balloon':
+        this.askBalloon(params['targetMiB'] as number | undefined, answer)
+        break
+      default:
+        throw new BadInput(`the devices know no request "${method}"`)
+    }
+  }
+
+  /** The main thread pushed input for the console's ports. */
+  consoleInput(): void {
+    for (let port = 0; port < (this.console?.portCount ?? 0); port++) this.console?.inputAvailable(port)
+  }
+
+  /** The main thread took output of the console's ports from a full ring. */
+  consoleOutputRoom(): void {
+    for (let port = 0; port < (this.console?.portCount ?? 0); port++) this.console?.outputRoom(port)
+  }
+
+  close(): void {
+    for (const { transport } of this.entries.toReversed()) transport.close()
+  }
+
+  private askBalloon(targetMiB: number | undefined, answer: Answer): void {
+    const { balloon } = this
+    if (balloon === undefined) throw new BadInput('the guest has no balloon: run it with --balloon')
+    if (targetMiB !== undefined) balloon.setTarget(targetMiB)
+    const state = () => ({ targetMiB: balloon.targetMiB, actualMiB: balloon.actualMiB })
+    const limit = this.environment.timers.create()
+    let done = false
+    const finish = (statistics?: object) => {
+      if (done) return
+      done = true
+      limit.cancel()
+      answer(statistics === undefined ? state() : { ...state(), statistics })
+    }
+    limit.arm(STATISTICS_LIMIT_MS, () => finish())
+    if (!balloon.requestStatistics(finish)) finish()
+  }
+
+  private statistics(): readonly DeviceStatistics[] {
+    return this.entries.map(({ device, transport }) => {
+      const { notifications, interrupts } = transport.statistics()
+      return { name: device.name, notifications, interrupts, counters: device.statistics ?? {} }
+    })
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * Virtio devices against QEMU's: the bench guest (guests/bench) runs the same tests under bulkhead and under QEMU on this
+ * host's KVM, machine after machine, round by round. Guest times are of its time stamp counter. On page-table KVM its
+ * code runs on the processor all the same, so these figures hold where Linux does not boot.
+ */
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { buildBenchGuest, measureTscKhz, type Report, runBenchGuest } from './bench-guest.ts'
+import { type BenchMachine, type BenchParts, BULKHEAD, QEMU_MACHINES, requireMachines } from './bench-machines.ts'
+import { Workshop } from './c-program.ts'
+import { EchoTap } from './echo-tap.ts'
+import { median, medianRatio, printTable } from './table.ts'
+
+const ROUNDS = 5
+const MIB = 2 ** 20
+const DISK_MIB = 256
+
+/** A test, and the figure of it that is compared. */
+interface Row {
+  readonly name: string
+  readonly word: string
+  /** Latency: less is better. Rates and bandwidths: more is. */
+  readonly metric: 'median' | 'rate' | 'bandwidth'
+}
+
+interface Group {
+  readonly title: string
+  readonly machines: readonly BenchMachine[]
+  readonly rows: readonly Row[]
+}
+
+const latency = (name: string, word: string): Row => ({ name, word, metric: 'median' })
+const rate = (name: string, word: string): Row => ({ name, word, metric: 'rate' })
+const bandwidth = (name: string, word: string): Row => ({ name, word, metric: 'bandwidth' })
+
+const INTERRUPTS = [
+  ['none, the guest polls', 'off'],
+  ['sent, the guest polls', 'sent'],
+  ['taken, the guest spins', 'taken'],
+  ['taken, the guest halts', 'halt'],
+] as const
+
+/** What does not depend on how the disk is read: two machines are enough. */
+const EXITS: readonly Row[] = [
+  latency('port write', 'port-write,count=2000'),
+  latency('port read', 'port-read,count=2000'),
+  latency('MMIO read, device status', 'common-config,count=2000'),
+  latency('MMIO read, disk capacity', 'device-config,count=2000'),
+]
+const NETWORK: readonly Row[] = [
+  latency('echo, 60 bytes, no interrupts', 'net-echo,size=60,count=4000'),
+  latency('echo, 60 bytes, guest halts', 'net-echo,size=60,count=4000,interrupts=halt'),
+  rate('send, 60 bytes', 'net-send,size=60,count=200000'),
+  rate('send, 1514 bytes', 'net-send,size=1514,count=200000'),
+  bandwidth('send, 64 KiB segments', 'net-send,size=65549,segmentation=1,count=20000'),
+  rate('receive, 60 bytes', 'net-receive,size=60,count=100000'),
+  rate('receive, 1514 bytes', 'net-receive,size=1514,count=100000'),
+  bandwidth('receive, 64 KiB segments', 'net-receive,size=65000,segmentation=1,count=10000'),
+]
+const DOORBELL: readonly Row[] = [
+  ...INTERRUPTS.map(([name, mode]) => latency(`disk id, interrupts ${name}`, `blk-id,count=4000,interrupts=${mode}`)),
+  ...INTERRUPTS.map(([name, mode]) =>
+    latency(`4 KiB read, interrupts ${name}`, `blk-read,count=4000,interrupts=${mode}`),
+  ),
+  latency('16 random bytes', 'rng,size=16,count=4000'),
+]
+const DISK: readonly Row[] = [
+  rate('4 KiB random read, depth 1', 'blk-read,count=8000'),
+  rate('4 KiB random read, depth 32', 'blk-read,depth=32,count=40000'),
+  rate('4 KiB random read, depth 32, guest halts', 'blk-read,depth=32,count=40000,interrupts=halt'),
+  bandwidth('128 KiB sequential read, depth 8', 'blk-read,depth=8,size=131072,sequential=1,count=8000'),
+  bandwidth('same, 32 segments', 'blk-read,depth=8,size=131072,segment=4096,sequential=1,count=8000'),
+  rate('4 KiB random write, depth 1', 'blk-write,count=8000'),
+  rate('4 KiB random write, depth 32', 'blk-write,depth=32,count=20000'),
+]
+
+const FEW = [BULKHEAD, ...QEMU_MACHINES.slice(0, 1)]
+const ALL = [BULKHEAD, ...QEMU_MACHINES]
+const GROUPS: readonly Group[] = [
+  { title: 'exits', machines: FEW, rows: EXITS },
+  { title: 'from the doorbell to the used ring', machines: ALL, rows: DOORBELL },
+  { title: 'disk, a cached file', machines: ALL, rows: DISK },
+  { title: 'network, a tap with an echo program', machines: FEW, rows: NETWORK },
+]
+
+/** Measures and prints; throws `Skip` without QEMU, a compiler, KVM or taps. */
+export async function virtio(): Promise<void> {
+  requireMachines()
+  using workshop = new Workshop()
+  const guest = buildBenchGuest(workshop)
+  const tscKhz = measureTscKhz(workshop)
+  await using tap = await EchoTap.create(workshop)
+  const parts = { guest, disk: createDisk(workshop.path('disk')), tap: tap.name }
+  for (const group of GROUPS) {
+    const reports = await measure(group, parts, tscKhz)
+    printFigures(group, reports)
+    printNotifications(group, reports)
+  }
+}
+
+/** The reports of each machine, one a round; the machines take turns. */
+async function measure({ machines, rows }: Group, parts: BenchParts, tscKhz: number): Promise<readonly Report[][]> {
+  const words = [`tsc_khz=${tscKhz}`, ...rows.map(row => row.word)].join(' ')
+  const reports: Report[][] = machines.map(() => [])
+  // The first round warms up the page cache.
+  for (let round = 0; round <= ROUNDS; round++)
+    for (const [i, machine] of machines.entries()) {
+      const report = await runBenchGuest(machine.command(parts, words))
+      if (round > 0) reports[i]?.push(report)
+    }
+  return reports
+}
+
+/** A file whose blocks exist and lie in the page cache. */
+function createDisk(path: string): string {
+  const fd = openSync(path, 'w')
+  ftruncateSync(fd, DISK_MIB * MIB)
+  const block = crypto.getRandomValues(new Uint8Array(2 ** 16))
+  for (let at = 0; at < DISK_MIB * MIB; at += block.length) writeSync(fd, block, 0, block.length, at)
+  closeSync(fd)
+  return path
+}
+
+/** Each machine's median; how many times as fast the first machine is as the second, and as the best of the others. */
+function printFigures({ title, machines, rows }: Group, reports: readonly Report[][]): void {
+  const lines = rows.map(row => {
+    const samples = reports.map(runs => runs.map(run => run.get(`${row.word}.${row.metric}`) ?? Number.NaN))
+    const [own = [], peer = []] = samples
+    const best = samples.slice(1).reduce((a, b) => (speedup(row, median(b), median(a)) > 1 ? b : a))
+    return [
+      row.name,
+      ...samples.map(values => format(row, median(values))),
+      ratio(row, own, peer).toFixed(2),
+      ratio(row, own, best).toFixed(2),
+    ]
+  })
+  const head = ['', ...machines.map(machine => machine.name), 'to QEMU', 'to the best']
+  printTable(`virtio, ${title}: times as fast`, head, lines)
+}
+
+function ratio(row: Row, own: readonly number[], peer: readonly number[]): number {
+  return row.metric === 'median' ? medianRatio(peer, own) : medianRatio(own, peer)
+}
+
+function speedup(row: Row, own: number, peer: number): number {
+  return row.metric === 'median' ? peer / own : own / peer
+}
+
+function format(row: Row, value: number): string {
+  if (row.metric === 'median') return `${(value / 1000).toFixed(1)} us`
+  return row.metric === 'rate' ? `${(value / 1000).toFixed(1)} k/s` : `${value.toFixed(0)} MB/s`
+}
+
+/** What the driver's EVENT_IDX spared it. */
+function printNotifications({ title, machines, rows }: Group, reports: readonly Report[][]): void {
+  const counted = rows.filter(row => reports[0]?.[0]?.has(`${row.word}.notifications`))
+  if (counted.length === 0) return
+  const lines = counted.map(({ name, word }) => {
+    const count = Number(/,count=(\d+)/.exec(word)?.[1])
+    const perRequest = (run: Report) => (run.get(`${word}.notifications`) ?? Number.NaN) / count
+    return [name, ...reports.map(runs => median(runs.map(perRequest)).toFixed(3))]
+  })
+  printTable(`virtio, ${title}: notifications per request`, ['', ...machines.map(machine => machine.name)], lines)
+}
