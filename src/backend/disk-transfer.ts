@@ -27,7 +27,7 @@ export class Transfer {
   count = 0
   private iovecs: CBuffer | undefined
   private bounce: Mapping | undefined
-  private bounceBytes = new Uint8Array(0)
+  private bounceBytes: Uint8Array = new Uint8Array(0)
   private isBouncing = false
 
   constructor(request: BlockRequest) {

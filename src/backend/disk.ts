@@ -68,7 +68,7 @@ export interface DiskOptions {
   readonly warn: (message: string) => void
 }
 
-/** The disk. Owns `io` and `event`, but not the file. */
+/** The disk. Owns `io`, but neither the file nor the event. */
 export class Disk implements BlockBackend {
   readonly size: number
   readonly readOnly: boolean
@@ -137,7 +137,6 @@ export class Disk implements BlockBackend {
     }
     loop.unwatch(event.fd)
     io[Symbol.dispose]()
-    event[Symbol.dispose]()
     this.zeroes?.[Symbol.dispose]()
     for (const transfer of this.transfers) transfer[Symbol.dispose]()
   }

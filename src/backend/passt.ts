@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { HostError } from '../base/errors.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { EAGAIN } from '../host/errno.ts'
-import { closeFd } from '../host/fd.ts'
+import { closeFd, setNonBlocking } from '../host/fd.ts'
 import type { Pointer } from '../host/libc.ts'
 import { receive, send, socketPair } from '../host/socket.ts'
 
@@ -43,6 +43,8 @@ export class Passt implements AsyncDisposable {
   /** Starts passt and waits until it serves the socket; throws `HostError` with its own words if it does not. */
   static async start(options: PasstOptions): Promise<Passt> {
     const [ours, theirs] = socketPair()
+    // passt counts on blocking for the rest of a frame that it has read or sent a part of.
+    setNonBlocking(theirs, false)
     let output = ''
     // In a session of its own: an interrupt from the terminal is for us, and passt ends after the guest.
     const child = spawn(options.program, passtArguments(options), {
@@ -73,6 +75,11 @@ export class Passt implements AsyncDisposable {
       closeFd(ours)
       throw error
     }
+  }
+
+  /** The process, while it runs. */
+  get pid(): number | undefined {
+    return this.child.pid
   }
 
   /** Closes the socket, which ends passt. */

@@ -3,8 +3,8 @@
  * virtio's own (IFF_VNET_HDR, 12 bytes), so offloads pass between guest and host as they are.
  */
 import { CBuffer } from '../host/c-buffer.ts'
-import { EAGAIN, EBADFD, EINTR } from '../host/errno.ts'
-import { EPOLLET, EPOLLIN, EPOLLOUT, type EventLoop } from '../host/event-loop.ts'
+import { EAGAIN, EINTR } from '../host/errno.ts'
+import { EPOLLERR, EPOLLET, EPOLLIN, EPOLLOUT, type EventLoop } from '../host/event-loop.ts'
 import { errno, libc } from '../host/libc.ts'
 import { setTapOffload, setTapQueue, TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6 } from '../host/tap.ts'
 import type { Extents } from '../memory/extents.ts'
@@ -53,7 +53,8 @@ export class TapBackend implements NetBackend {
       this.loop.watch(fd, EPOLLIN | EPOLLOUT | EPOLLET, ready => {
         if ((ready & EPOLLOUT) !== 0) events.writable(pair)
         if ((ready & ~EPOLLOUT) !== 0) events.readable(pair)
-        if (this.linkUp && (this.ports[pair] as TapPort).isGone) {
+        // What poll(2) says of a tap whose interface was removed, and of nothing else.
+        if (this.linkUp && (ready & EPOLLERR) !== 0) {
           this.linkUp = false
           this.warn('a tap interface of the guest is gone: its link is down')
           events.linkChanged()
@@ -100,8 +101,6 @@ export class TapBackend implements NetBackend {
 /** One queue of the tap. */
 class TapPort implements NetPort {
   readonly header: DataView
-  /** The interface was removed. */
-  isGone = false
   private readonly room = new Iovecs()
   private readonly packet = new Iovecs()
   private readonly headerBuffer = new CBuffer(HEADER_SIZE)
@@ -145,9 +144,7 @@ class TapPort implements NetPort {
       if (count >= 0) return WOULD_BLOCK
       const error = errno()
       if (error === EAGAIN) return WOULD_BLOCK
-      if (error === EINTR) continue
-      this.isGone = error === EBADFD
-      return FAILED
+      if (error !== EINTR) return FAILED
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import { CBuffer } from '../host/c-buffer.ts'
 import { EAGAIN } from '../host/errno.ts'
-import { EPOLLET, EPOLLIN, EPOLLOUT, type EventLoop } from '../host/event-loop.ts'
+import { EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, type EventLoop } from '../host/event-loop.ts'
 import type { Pointer } from '../host/libc.ts'
 import { receive, send } from '../host/socket.ts'
 import { SocketMessage } from '../host/socket-message.ts'
@@ -38,6 +38,8 @@ export class UserNetworkBackend implements NetBackend {
         events.writable(0)
       }
       if ((ready & ~EPOLLOUT) !== 0) events.readable(0)
+      // Also while the guest takes nothing, and the end of the stream is not read.
+      if ((ready & EPOLLHUP) !== 0) port.lost ??= 'it closed the connection'
       if (!this.linkUp || port.lost === undefined) return
       this.linkUp = false
       this.warn(`the guest's user-mode network is gone (${port.lost}): its link is down`)

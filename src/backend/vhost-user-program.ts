@@ -35,7 +35,7 @@ const LAST_DELAY_MS = 10_000
 /** Having run for so long, it is trusted again. */
 const TRUSTED_MS = 30_000
 /** How long the program may take to end after its connection. */
-const END_MS = 2000
+const END_MS = 1000
 /** What is kept of its messages. */
 const LOG_BYTES = 1000
 
@@ -120,8 +120,9 @@ export class VhostUserProgram implements AsyncDisposable {
       const run = await launch(this.command).catch((): undefined => undefined)
       if (run === undefined) continue
       // The guest has negotiated with what the first one offered.
-      const missing = this.offer.features & ~run.offer.features
-      if (missing === 0n && !this.closed) return run
+      const { features, protocolFeatures } = this.offer
+      const lacks = (features & ~run.offer.features) | (protocolFeatures & ~run.offer.protocolFeatures)
+      if (lacks === 0n && !this.closed) return run
       closeFd(run.socket)
       killAll(run.child)
       await run.ended
@@ -161,7 +162,10 @@ async function launch(command: readonly string[]): Promise<Run> {
     return { child, socket, offer, startedMs: performance.now(), ended }
   } catch (error) {
     killAll(child)
-    throw new HostError(`${error instanceof Error ? error.message : String(error)}; ${await ended}`)
+    const end = await ended
+    // What it said itself says more than how its socket looked.
+    if (child.signalCode === null) throw new HostError(end, { cause: error })
+    throw new HostError(`${error instanceof Error ? error.message : String(error)}; ${end}`)
   }
 }
 
@@ -180,7 +184,10 @@ function connectedListener(): [number, number] {
   }
 }
 
-/** Asks what the program offers; closes the socket when it does not answer. The main thread has no event loop of this kind, so it looks now and then. */
+/**
+ * Asks what the program offers; closes the socket when it does not answer. The main thread has no event loop of this
+ * kind, so it looks now and then.
+ */
 async function handshake(socket: number, child: Run['child']): Promise<VhostUserOffer> {
   using loop = new EventLoop()
   let failure: string | undefined

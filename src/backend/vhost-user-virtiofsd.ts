@@ -6,7 +6,8 @@
  * privileges has in a new user namespace, where files of other users look like nobody's. In containers that forbid
  * namespaces, root can still chroot.
  */
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, realpathSync } from 'node:fs'
+import { basename } from 'node:path'
 import { BadInput } from '../base/errors.ts'
 import { LISTENER_FD } from './vhost-user-program.ts'
 
@@ -27,7 +28,7 @@ export function virtiofsdCommands(options: VirtiofsdOptions): readonly (readonly
   const program = findVirtiofsd(options.program)
   const asRoot = process.geteuid?.() === 0
   // setpriv comes last: a new user namespace, or new rights, would cancel the signal.
-  const setpriv = Bun.which('setpriv')
+  const setpriv = findSetpriv()
   const guard = setpriv === null ? [] : [setpriv, '--pdeathsig', 'KILL', '--']
   const unshare = asRoot ? [] : ['--map-root-user']
   const namespaces = options.readOnly ? [...unshare, '--mount'] : unshare
@@ -52,6 +53,12 @@ export function virtiofsdCommands(options: VirtiofsdOptions): readonly (readonly
 function readOnlyBind(folder: string): string[] {
   const script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
   return ['/bin/sh', '-c', script, 'sh', folder]
+}
+
+/** setpriv(1) of util-linux: BusyBox's knows no signal for a parent's death. */
+function findSetpriv(): string | null {
+  const path = Bun.which('setpriv')
+  return path === null || basename(realpathSync(path)) === 'busybox' ? null : path
 }
 
 function findVirtiofsd(program: string | undefined): string {

@@ -27,6 +27,7 @@ import {
   VHOST_USER_SET_VRING_BASE,
   VHOST_USER_SET_VRING_CALL,
   VHOST_USER_SET_VRING_ENABLE,
+  VHOST_USER_SET_VRING_ERR,
   VHOST_USER_SET_VRING_KICK,
   VHOST_USER_SET_VRING_NUM,
   VRING_STATE_SIZE,
@@ -67,6 +68,7 @@ interface Running {
   readonly ring: VhostRing
   readonly kick: EventFd
   readonly call: EventFd
+  readonly error: EventFd
   /** Called when the ring has been stopped; undefined while nobody asked for that. */
   stopped: (() => void) | undefined
 }
@@ -96,10 +98,12 @@ export class VhostUser implements VhostBackend {
   }
 
   startRing(ring: VhostRing): void {
-    const running: Running = { ring, kick: EventFd.create(), call: EventFd.create(), stopped: undefined }
+    const [kick, call, error] = [EventFd.create(), EventFd.create(), EventFd.create()]
+    const running: Running = { ring, kick, call, error, stopped: undefined }
     this.rings.set(ring.index, running)
     // Edge-triggered: each signal is one event, and the counter need not be read.
-    this.host.loop.watch(running.call.fd, EPOLLIN | EPOLLET, () => this.session?.events.interrupt(ring.index))
+    this.host.loop.watch(call.fd, EPOLLIN | EPOLLET, () => this.session?.events.interrupt(ring.index))
+    this.host.loop.watch(error.fd, EPOLLIN | EPOLLET, () => this.host.warn(`it reports an error in ring ${ring.index}`))
     this.sendRing(running)
   }
 
@@ -173,7 +177,7 @@ export class VhostUser implements VhostBackend {
     this.connection?.command(VHOST_USER_SET_FEATURES, encodeU64(this.session.features | protocol))
   }
 
-  private sendRing({ ring, kick, call }: Running): void {
+  private sendRing({ ring, kick, call, error }: Running): void {
     const { connection } = this
     if (connection === undefined) return
     const { memory } = this.host
@@ -188,6 +192,7 @@ export class VhostUser implements VhostBackend {
         used: memory.hostAddress(ring.device),
       }),
     )
+    connection.command(VHOST_USER_SET_VRING_ERR, encodeU64(BigInt(index)), [error.fd])
     connection.command(VHOST_USER_SET_VRING_CALL, encodeU64(BigInt(index)), [call.fd])
     connection.command(VHOST_USER_SET_VRING_KICK, encodeU64(BigInt(index)), [kick.fd])
     // Rings start disabled exactly when protocol features can be negotiated.
@@ -217,9 +222,8 @@ export class VhostUser implements VhostBackend {
   }
 
   private forget(running: Running): void {
-    this.host.loop.unwatch(running.call.fd)
-    running.call[Symbol.dispose]()
-    running.kick[Symbol.dispose]()
+    for (const event of [running.call, running.error]) this.host.loop.unwatch(event.fd)
+    for (const event of [running.kick, running.call, running.error]) event[Symbol.dispose]()
     this.rings.delete(running.ring.index)
     running.stopped?.()
   }

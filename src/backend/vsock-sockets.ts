@@ -3,6 +3,7 @@
  * at: the guest's connection to host port P goes to the socket PATH_P, where a host program listens; a host program
  * that wants to reach port P of the guest connects to PATH and writes "CONNECT P\n", and is answered "OK PORT\n".
  */
+import { SysError } from '../base/errors.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { EAGAIN, errnoName } from '../host/errno.ts'
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, type EventLoop } from '../host/event-loop.ts'
@@ -49,7 +50,7 @@ export class VsockSockets implements VsockBackend {
 
   connect(hostPort: number): VsockStream | undefined {
     if (this.open.size >= MAX_SOCKETS) return undefined
-    const fd = connectUnix(`${this.path}_${hostPort}`)
+    const fd = this.connectTo(`${this.path}_${hostPort}`)
     if (fd < 0) return undefined
     const socket = this.adopt(fd)
     this.loop.watch(fd, EPOLLET | EPOLLIN | EPOLLOUT, events => socket.onEvents(events))
@@ -60,6 +61,17 @@ export class VsockSockets implements VsockBackend {
     this.loop.unwatch(this.listener)
     for (const end of this.greetings.values()) end()
     for (const socket of [...this.open]) socket.abort()
+  }
+
+  private connectTo(path: string): number {
+    try {
+      return connectUnix(path)
+    } catch (error) {
+      // No descriptor is left: the guest's connection is refused, like one to a port where nobody listens.
+      if (!(error instanceof SysError)) throw error
+      this.warn(`vsock: ${error.message}`)
+      return -error.errno
+    }
   }
 
   private adopt(fd: number): VsockSocket {

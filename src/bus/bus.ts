@@ -26,6 +26,8 @@ export interface BusRange {
    * order behind them; a mirrored read may overtake them, so a device lists an offset only where that is harmless.
    */
   readonly posted?: 'all' | readonly number[]
+  /** Width in bytes of the writes that may be posted; 1 if absent. */
+  readonly postedSize?: 1 | 4
   /** Nothing listens: reads give ones and writes vanish, so a vCPU thread answers alone. */
   readonly silent?: boolean
   /** The registers a vCPU thread may answer itself. */

@@ -3,7 +3,6 @@ import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, type LogLevel } from '../base/log.ts'
 import { checkInstanceName } from '../control/instances.ts'
 import { type BootProtocol, MAX_CPUS, MAX_MEMORY_MIB, MIN_MEMORY_MIB } from '../machine/config.ts'
-import { DEVICE_OPTIONS, type DeviceRequests, parseDevices } from './device-options.ts'
 import {
   noPositionals,
   type Options,
@@ -13,6 +12,7 @@ import {
   parseMemory,
   parseSeconds,
 } from './arguments.ts'
+import { DEVICE_OPTIONS, type DeviceRequests, parseDevices } from './device-options.ts'
 
 const DEFAULT_MEMORY_MIB = 512
 const PROTOCOLS = ['linux64', 'pvh', 'multiboot'] as const satisfies readonly BootProtocol[]
@@ -32,7 +32,11 @@ export const RUN_OPTIONS: Options = {
   mem: { short: 'm', value: 'MEM', help: `memory, in MiB or with M, G (default ${DEFAULT_MEMORY_MIB}M)` },
   cpus: { short: 'c', value: 'CPUS', help: `vCPUs, 1 to ${MAX_CPUS} (default 1)` },
   ...DEVICE_OPTIONS,
-  console: { value: CONSOLES.join('|'), help: 'where the shell is, or a command (default virtio; serial for --kernel)' },
+  console: {
+    value: CONSOLES.join('|'),
+    help: 'where the shell is, or a command (default virtio; serial for --kernel)',
+  },
+  'root-ports': { help: 'put each device behind a PCI Express root port of its own' },
   name: { value: 'NAME', help: 'name of the instance (default guest-PID)' },
   host: { value: 'auto|kvm|rig', help: "run on this host's KVM, or inside the rig (default auto)" },
   protocol: { value: PROTOCOLS.join('|'), help: "how to enter the kernel (default: by the image's format)" },
@@ -57,6 +61,7 @@ export interface RunRequest {
   /** Where Linux's console is, or a command's streams. */
   readonly console: ConsoleChoice
   readonly devices: DeviceRequests
+  readonly rootPorts: boolean
   /** Undefined: an interactive console. */
   readonly command: readonly string[] | undefined
 }
@@ -93,6 +98,7 @@ export function parseRun(words: readonly string[]): RunRequest {
     // A kernel of the user's own may have no virtio console, and shows its start on the serial one.
     console: parseChoice('--console', values['console'] ?? (kernel === undefined ? 'virtio' : 'serial'), CONSOLES),
     devices: parseDevices(parsed),
+    rootPorts: switches.has('root-ports'),
     command: rest,
   }
 }

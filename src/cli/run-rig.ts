@@ -2,6 +2,7 @@
 import type { Log } from '../base/log.ts'
 import { ControlServer } from '../control/server.ts'
 import { type RigRun, startRig } from '../rig/rig.ts'
+import { rigDevices } from './rig-devices.ts'
 import { RigRelay } from './rig-relay.ts'
 import type { GuestFiles } from './run.ts'
 import type { RunRequest } from './run-options.ts'
@@ -30,10 +31,17 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
   for (const [signal, handle] of handlers) process.on(signal, handle)
   const relay = new RigRelay(request)
   const server = await ControlServer.listen(request.name, (method, params) => relay.request(method, params))
+  const bootFiles = [files.kernel, ...(files.initrd === undefined ? [] : [files.initrd])]
+  await using opened = new AsyncDisposableStack()
   try {
+    const devices = await rigDevices(request.devices)
+    opened.use(devices)
     const started = startRig({
-      command: innerCommand(request),
-      files: [files.kernel, ...(files.initrd === undefined ? [] : [files.initrd])],
+      command: paths => innerCommand(request, devices.words(paths.slice(bootFiles.length))),
+      files: [...bootFiles, ...devices.files],
+      archives: devices.archives,
+      folders: devices.folders,
+      network: devices.needsNetwork,
       environment: paths => innerEnvironment(files, paths, ownsTerminal),
       guestMemoryMiB: request.memoryMiB,
       log,
@@ -63,7 +71,7 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
 }
 
 /** The command line of the inner run. Its kernel is the first drive, and with it the options are those given here. */
-function innerCommand(request: RunRequest): readonly string[] {
+function innerCommand(request: RunRequest, devices: readonly string[]): readonly string[] {
   const words = ['run', '--host', 'kvm', '--name', request.name, '--loglevel', request.logLevel]
   words.push('--mem', String(request.memoryMiB), '--cpus', String(request.cpus))
   if (request.kernel !== undefined) words.push('--kernel', '/dev/vdc')
@@ -72,6 +80,8 @@ function innerCommand(request: RunRequest): readonly string[] {
   if (request.protocol !== undefined) words.push('--protocol', request.protocol)
   if (request.timeoutMs !== undefined) words.push('--timeout', String(request.timeoutMs / 1000))
   if (request.reboot) words.push('--reboot')
+  words.push('--console', request.console, ...devices)
+  if (request.rootPorts) words.push('--root-ports')
   if (request.command !== undefined) words.push('--', ...request.command)
   return words
 }

@@ -8,6 +8,7 @@ import { requireKvm } from '../machine/host.ts'
 import type { Result } from './commands.ts'
 import { requestedDevices } from './device-options.ts'
 import { mapImage } from './images.ts'
+import { withPrograms } from './programs.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
 import { consoleSession, type Session } from './session.ts'
@@ -71,7 +72,7 @@ async function runHere(
       ? consoleSession({ escapes, linux, virtio: virtio ? { size: terminal } : undefined, onClosed })
       : new (await import('./command-session.ts')).CommandSession({ log, terminal, escapes, virtio, onClosed })
   const devices = [...(session.console === undefined ? [] : [session.console]), ...(config.devices ?? [])]
-  const machine = { ...config, devices, flowControl: session.flowControl }
+  const machine = { ...config, devices: await withPrograms(devices), flowControl: session.flowControl }
   const end = await runOnKvm(request, machine, { log, session, outputClosed: closed.promise })
   if (end.message !== undefined && end.status !== Status.timeout)
     for (const line of session.lastLines()) log.error(`guest: ${line}`)
@@ -162,6 +163,7 @@ async function configure(
     ...(parts.length === 0 ? {} : { initrd: { parts, name: request.initrd ?? 'the initrd' } }),
     cmdline: `${params} ${request.params}`.trim(),
     devices: requestedDevices(request.devices),
+    rootPorts: request.rootPorts,
     warn: message => log.warning(message),
     ...(log.shows('debug') ? { debug: (message: string) => log.debug(message) } : {}),
   }

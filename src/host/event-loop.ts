@@ -15,11 +15,15 @@ export class EventLoop {
   private readonly epoll = new Epoll()
   private readonly watchers = new Map<number, Watcher>()
   private deferred: (() => void)[] = []
+  /** Watched since the present round began: its events for these numbers are those of descriptors closed meanwhile. */
+  private readonly fresh = new Set<number>()
+  private isCalling = false
 
   /** Calls `watcher` from `wait` while `fd` is ready; with EPOLLET, when it becomes ready. Once per descriptor. */
   watch(fd: number, events: number, watcher: Watcher): void {
     this.epoll.add(fd, events)
     this.watchers.set(fd, watcher)
+    if (this.isCalling) this.fresh.add(fd)
   }
 
   /** Changes what `fd` is watched for. */
@@ -50,7 +54,13 @@ export class EventLoop {
     const ready = this.epoll.wait(this.deferred.length > 0 ? 0 : timeoutMs)
     onWake?.()
     // Not by index into a list: a watcher may unwatch another descriptor of the same round.
-    for (let i = 0; i < ready; i++) this.watchers.get(this.epoll.readyFd(i))?.(this.epoll.readyEvents(i))
+    this.isCalling = true
+    for (let i = 0; i < ready; i++) {
+      const fd = this.epoll.readyFd(i)
+      if (this.fresh.size === 0 || !this.fresh.has(fd)) this.watchers.get(fd)?.(this.epoll.readyEvents(i))
+    }
+    this.isCalling = false
+    this.fresh.clear()
     this.runDeferred()
     return ready
   }

@@ -16,6 +16,9 @@ export const MIN_MEMORY_MIB = 2
 /** 511 GiB: more than any host of test guests has, and within every guest's physical address width. */
 export const MAX_MEMORY_MIB = MAX_RAM / MIB
 
+/** A bus has 32 slots, and the host bridge takes the first. */
+export const MAX_DEVICES = 31
+
 /** A machine to build. */
 export interface MachineConfig {
   readonly memoryMiB: number
@@ -35,6 +38,8 @@ export interface MachineConfig {
   readonly flowControl?: readonly boolean[]
   /** PCI devices, in the order of their slots. */
   readonly devices?: readonly DeviceConfig[]
+  /** Puts each of them behind a root port of its own: a bus, a requester ID and an IOMMU group for each. */
+  readonly rootPorts?: boolean
   /** Takes one line about something of the host's that the guest goes on without. */
   readonly warn?: (message: string) => void
   /** Takes one line about something odd that the guest did; absent: such lines are not made. */
@@ -43,12 +48,14 @@ export interface MachineConfig {
 
 /** Checks `config` and decides what goes where in guest memory; throws `BadInput`. */
 export function planMachine(config: MachineConfig): BootPlan {
-  const { memoryMiB, cpus, kernel, initrd } = config
+  const { memoryMiB, cpus, kernel, initrd, devices = [] } = config
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS)
     throw new BadInput(`a machine has 1 to ${MAX_CPUS} vCPUs, not ${cpus}: change -c`)
   if (!Number.isInteger(memoryMiB) || memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
     throw new BadInput(`memory must be ${MIN_MEMORY_MIB} to ${MAX_MEMORY_MIB} MiB, not ${memoryMiB}: change -m`)
-  const tables = firmwareTables(cpus)
+  if (devices.length > MAX_DEVICES)
+    throw new BadInput(`a machine has at most ${MAX_DEVICES} PCI devices, not ${devices.length}: leave some out`)
+  const tables = firmwareTables(cpus, busCount(config))
   const plan = planBoot({
     image: kernel.image,
     imageName: kernel.name,
@@ -60,6 +67,11 @@ export function planMachine(config: MachineConfig): BootPlan {
     rsdp: tables.rsdp,
   })
   return { ...plan, segments: [...plan.segments, ...tables.segments] }
+}
+
+/** PCI buses of the machine: the root bus, and one below each root port. */
+function busCount({ rootPorts, devices = [] }: MachineConfig): number {
+  return rootPorts === true ? 1 + devices.length : 1
 }
 
 /** Whether a kernel image is entered by multiboot, so that it is no Linux and takes no words of ours. */

@@ -244,7 +244,7 @@ function tell(message: FromDevices): void {
 }
 
 async function serve(start: StartDevices): Promise<void> {
-  const virtio = await loadVirtio(start.devices)
+  const virtio = await loadVirtio(start.devices, start.rootPorts)
   using loop = new DeviceLoop(start, virtio)
   tell({ type: 'ready' })
   loop.run()

@@ -246,6 +246,7 @@ export class Machine {
       ...common,
       ram: { fd: ram.fd, blocks: ram.blocks },
       devices,
+      rootPorts: config.rootPorts === true,
       flowControl: config.flowControl ?? [],
       debug: config.debug !== undefined,
     })

@@ -13,8 +13,10 @@ export const PortRoute = {
   unmapped: 0,
   /** Reads and writes wait for the device thread. */
   sync: 1,
-  /** Writes are posted, reads wait. */
+  /** Writes of a byte are posted, all else waits. */
   posted: 2,
+  /** Writes of four bytes are posted, all else waits. */
+  postedDword: 3,
   /** Added to the others: byte reads come from the mirror. */
   mirrored: 0x80,
 } as const
@@ -52,7 +54,7 @@ export class RouteTable {
     for (const range of ranges) {
       if (range.silent === true) continue
       for (let offset = 0; offset < range.size; offset++)
-        routes[range.start + offset] = isPosted(range, offset, 1) ? PortRoute.posted : PortRoute.sync
+        routes[range.start + offset] = isPosted(range, offset, 1) ? postedRoute(range) : PortRoute.sync
     }
     for (let port = 0; port < PORTS; port++) {
       const mirrored = (this.routes[port] as number) & PortRoute.mirrored
@@ -107,4 +109,8 @@ export class RouteTable {
       if ((version & 1) === 0 && Atomics.load(this.words, VERSION) === version) return found
     }
   }
+}
+
+function postedRoute(range: BusRange): number {
+  return range.postedSize === 4 ? PortRoute.postedDword : PortRoute.posted
 }

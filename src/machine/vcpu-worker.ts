@@ -119,7 +119,7 @@ class VcpuLoop {
   private writePort(port: number, size: number, value: number): void {
     const route = this.routes.port(port) & ~PortRoute.mirrored
     if (route === PortRoute.unmapped && size === 1) return
-    if (route === PortRoute.posted && size === 1) {
+    if ((route === PortRoute.posted && size === 1) || (route === PortRoute.postedDword && size === 4)) {
       this.control.count(Count.posted)
       if (this.mailbox.post(Op.portWrite, port, size, value, this.isStopped)) this.doorbell.signal()
     } else this.forward(Op.portWrite, port, size, value, 0)

@@ -21,6 +21,7 @@ type Create = (plan: never, environment: DeviceEnvironment) => VirtioDevice
 const LOADERS: Readonly<Record<DeviceConfig['kind'], () => Promise<Create>>> = {
   balloon: async () => (await import('./device/balloon-device.ts')).createBalloon,
   console: async () => (await import('./device/console-device.ts')).createConsole,
+  disk: async () => (await import('./device/disk-device.ts')).createDisk,
   network: async () => (await import('./device/network-device.ts')).createNetwork,
   share: async () => (await import('./device/share-device.ts')).createShare,
   vsock: async () => (await import('./device/vsock-device.ts')).createVsock,
@@ -31,7 +32,7 @@ const LOADERS: Readonly<Record<DeviceConfig['kind'], () => Promise<Create>>> = {
 export type VirtioMaker = (pci: Pci, host: PciHost, environment: DeviceEnvironment) => VirtioDevices
 
 /** Loads the code of the devices in `plans`. */
-export async function loadVirtio(plans: readonly DevicePlan[]): Promise<VirtioMaker> {
+export async function loadVirtio(plans: readonly DevicePlan[], rootPorts: boolean): Promise<VirtioMaker> {
   const creators = await Promise.all(
     plans.map(async ({ kind, plan }) => ({ kind, plan, create: await LOADERS[kind]() })),
   )
@@ -41,7 +42,7 @@ export async function loadVirtio(plans: readonly DevicePlan[]): Promise<VirtioMa
       const device = create(plan as never, environment)
       const space = new IdentitySpace(environment.memory)
       const transport = new VirtioPci({ device, space, host, debug: environment.debug })
-      pci.add(transport)
+      pci.add(transport, rootPorts ? { port: pci.addPort() } : {})
       devices.add(kind, device, transport)
     }
     return devices

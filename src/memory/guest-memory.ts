@@ -46,14 +46,14 @@ export class GuestMemory {
 
   /** Address in this process of a byte of RAM, valid up to the end of its window. */
   hostAddress(address: number): number {
-    const window = this.windows[this.require(address)] as MemoryWindow
+    const window = this.windows[this.windowOf(address)] as MemoryWindow
     assert(window.hostAddress !== undefined, 'this memory has host addresses')
     return window.hostAddress + (address - window.start)
   }
 
   /** The bytes of a range that lies in one window (`windowRoom`); not to be kept. */
   bytesAt(address: number, size: number): Uint8Array {
-    const window = this.windows[this.require(address)] as MemoryWindow
+    const window = this.windows[this.windowOf(address)] as MemoryWindow
     assert(address - window.start + size <= window.bytes.length, 'the range lies in one window')
     return window.bytes.subarray(address - window.start, address - window.start + size)
   }
@@ -63,21 +63,21 @@ export class GuestMemory {
    * once and used for as long as their DmaSpace's version stays.
    */
   viewAt(address: number): DataView {
-    return this.views[this.require(address)] as DataView
+    return this.views[this.windowOf(address)] as DataView
   }
 
   /** The window of `address` as bytes, like `viewAt`. */
   windowAt(address: number): Uint8Array {
-    return (this.windows[this.require(address)] as MemoryWindow).bytes
+    return (this.windows[this.windowOf(address)] as MemoryWindow).bytes
   }
 
   /** Offset of `address` in its window. */
   offsetAt(address: number): number {
     // `| 0`: the difference of two doubles is one, and a view indexed by a double takes ten times as long.
-    return (address - (this.windows[this.require(address)] as MemoryWindow).start) | 0
+    return (address - (this.windows[this.windowOf(address)] as MemoryWindow).start) | 0
   }
 
-  private require(address: number): number {
+  private windowOf(address: number): number {
     const index = this.find(address)
     // Not by `assert`: making its text would cost more than all the rest.
     if (index < 0) throw new Error(`internal error: 0x${address.toString(16)} is RAM`)

@@ -33,8 +33,8 @@ const PCI_EXP_LNKCTL2 = 0x30
 
 /** Relaxed ordering, no snoop and read requests of 512 bytes: the defaults of §7.5.3.4. */
 const DEVCTL_INITIAL = 0x2810
-/** Error reporting, relaxed ordering, extended tags, no snoop, read request size. */
-const DEVCTL_WRITABLE = 0x790f
+/** Error reporting, relaxed ordering, no snoop, read request size. */
+const DEVCTL_WRITABLE = 0x781f
 const DEVSTA_ERRORS = 0x000f
 /** Initiate function level reset: bit 15 of the device control register, so bit 7 of this byte. Reads as zero. */
 const RESET_BYTE = PCI_EXP_DEVCTL + 1

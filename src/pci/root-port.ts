@@ -130,7 +130,7 @@ export class RootPort implements PciFunction, PciBridge {
   reset(): void {
     this.config.reset()
     this.isResetting = false
-    this.slot?.updateBars()
+    // Which unmaps what is below, too.
     this.bus.reset()
   }
 

@@ -18,6 +18,9 @@ export function buildInitrd(unpacked: string, modules: readonly string[], init: 
   const archive = new CpioBuilder()
   for (const folder of FOLDERS) archive.directory(folder)
   archive.file('init', init, 0o755)
+  // passt, called by root, goes on as nobody.
+  archive.file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n')
+  archive.file('etc/group', 'root:x:0:\nnogroup:x:65534:\n')
   addBusybox(archive, unpacked)
   // Bun's drive has the C library; these are the places where programs look for it.
   archive.symlink('lib/x86_64-linux-gnu', '/bun/lib').symlink(`lib64/${LOADER}`, `/bun/lib/${LOADER}`)

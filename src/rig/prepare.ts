@@ -46,7 +46,7 @@ export interface PrepareOptions {
 }
 
 /** Raised when the same recipe and init make other files. */
-const FORMAT = '2'
+const FORMAT = '3'
 const MIN_QEMU = [7, 2] as const
 const INSTEAD = 'the emulated host is made from Debian packages; use a host whose KVM runs Linux'
 

@@ -21,6 +21,9 @@ const MEMORY_CLASSES_MIB = [1536, 3072, 8192]
 /** The program comes first and has /dev/vdb. */
 const FIRST_FILE_DRIVE = 'c'.charCodeAt(0)
 
+/** Words, or what makes them from the paths of the files in L1. */
+export type RigCommand = readonly string[] | ((paths: readonly string[]) => readonly string[])
+
 /** How to run something in L1. */
 export interface RigOptions {
   readonly log: Log
@@ -42,20 +45,18 @@ export interface RigOptions {
 }
 
 /**
- * Starts this program in L1 with the arguments `command`.
+ * Starts this program in L1 with the arguments `command`, which may depend on the paths of the files in L1.
  *
  * @example const run = await startRig({ command: ['version'], log }); for await (const bytes of run.stdout) ...
  */
-export function startRig(options: RigOptions & { readonly command: readonly string[] }): Promise<RigRun> {
-  return startProgram(['bun', '/bulkhead/cli.js', ...options.command], 'direct', options)
+export function startRig(options: RigOptions & { readonly command: RigCommand }): Promise<RigRun> {
+  const { command } = options
+  const words = (paths: readonly string[]) => (typeof command === 'function' ? command(paths) : command)
+  return startProgram(paths => ['bun', '/bulkhead/cli.js', ...words(paths)], 'direct', options)
 }
 
 /** Starts any command in L1, which has busybox, and `bun` with this program at /bulkhead. */
-export async function startProgram(
-  argv: readonly string[],
-  connection: Connection,
-  options: RigOptions,
-): Promise<RigRun> {
+export async function startProgram(argv: RigCommand, connection: Connection, options: RigOptions): Promise<RigRun> {
   const rig = await prepareRig(options)
   const { files = [], archives = [], folders = [] } = options
   const drives = [rig.program, ...files, ...archives].map(file =>
@@ -64,7 +65,7 @@ export async function startProgram(
   const names = [...files, ...archives].map((_, index) => `/dev/vd${String.fromCharCode(FIRST_FILE_DRIVE + index)}`)
   const paths = names.slice(0, files.length)
   const what: RunCommand = {
-    command: argv,
+    command: typeof argv === 'function' ? argv(paths) : argv,
     env: options.environment?.(paths) ?? {},
     driveCount: drives.length,
     archives: names.slice(files.length),

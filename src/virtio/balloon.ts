@@ -165,7 +165,8 @@ export class VirtioBalloon implements VirtioDevice {
       if (readable.size > MAX_PFNS * 4 || readable.size % 4 !== 0)
         this.host?.log(`${readable.size} bytes are no list of page numbers`)
       if (index === DEFLATE) this.statistics.deflatedPages += count
-      else for (let at = 0; at < count; at += PFNS_AT_ONCE) this.inflate(readable, at, Math.min(count - at, PFNS_AT_ONCE))
+      else
+        for (let at = 0; at < count; at += PFNS_AT_ONCE) this.inflate(readable, at, Math.min(count - at, PFNS_AT_ONCE))
     })
   }
 

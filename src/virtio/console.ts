@@ -80,8 +80,7 @@ export class VirtioConsole implements VirtioDevice {
     // A lone console does without control messages, and then its size is in the configuration space: Linux took the
     // two numbers of VIRTIO_CONSOLE_RESIZE in the wrong order up to 6.14.
     const isLone = ports.length === 1 && ports[0]?.isConsole === true
-    this.features =
-      VIRTIO_CONSOLE_F_SIZE | VIRTIO_CONSOLE_F_EMERG_WRITE | (isLone ? 0n : VIRTIO_CONSOLE_F_MULTIPORT)
+    this.features = VIRTIO_CONSOLE_F_SIZE | VIRTIO_CONSOLE_F_EMERG_WRITE | (isLone ? 0n : VIRTIO_CONSOLE_F_MULTIPORT)
     this.queueSizes = isLone
       ? [DATA_QUEUE_SIZE, DATA_QUEUE_SIZE]
       : ports.flatMap((_, index) => [

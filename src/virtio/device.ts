@@ -35,7 +35,8 @@ export interface VirtioDevice {
   notify(index: number): void
   /**
    * The driver resets the device: drop all that is pending, touch no guest memory any more, and call `done` when that
-   * is true (at once if nothing is under way). The status register reads non-zero until then.
+   * is true (at once if nothing is under way). The status register reads non-zero until then. Not called before
+   * resets of queues have ended.
    */
   reset(done: () => void): void
   /** The same for one queue (VIRTIO_F_RING_RESET, §2.6.1). */

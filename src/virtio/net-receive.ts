@@ -143,6 +143,11 @@ export class NetReceiver {
     const { writable } = chain
     // §5.1.6.3.1: a buffer has room for the header at least.
     if (writable.size < HEADER_SIZE) {
+      if (this.count > 0) {
+        // Only the last popped chains can be given back later, so nothing is used behind those that are held.
+        queue.rewind(1)
+        return false
+      }
       this.log(`a receive buffer of ${writable.size} bytes has no room for the header`)
       queue.push(chain, 0)
       return true

@@ -56,15 +56,15 @@ export class Transport implements VirtioHost, QueueOwner {
   isResetting = false
   /** Between `activate` and `reset` of the device. */
   private active = false
-  /** Tells a late `done` of a queue's reset from one of this life. */
-  private life = 0
+  /** Resets of queues that the device has not finished; its own reset waits for them. */
+  private queueResets = 0
 
   constructor(
     private readonly device: VirtioDevice,
     readonly space: DmaSpace,
     readonly negotiation: FeatureNegotiation,
     private readonly bus: TransportBus,
-    private readonly once: OnceLog,
+    private readonly lines: OnceLog,
   ) {
     this.slots = device.queueSizes.map((size, index) => new QueueSlot(index, size, this))
   }
@@ -84,7 +84,7 @@ export class Transport implements VirtioHost, QueueOwner {
 
   needsReset(reason: string): void {
     if (!this.active) return
-    this.once.line(`needs a reset: ${reason}`)
+    this.lines.line(`needs a reset: ${reason}`)
     if ((this.status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
     this.status |= VIRTIO_CONFIG_S_NEEDS_RESET
     // §2.1.2: after DRIVER_OK, which is when a device is active.
@@ -92,7 +92,7 @@ export class Transport implements VirtioHost, QueueOwner {
   }
 
   log(message: string): void {
-    this.once.line(message)
+    this.lines.line(message)
   }
 
   interrupt(vector: number): void {
@@ -113,7 +113,7 @@ export class Transport implements VirtioHost, QueueOwner {
     const wanted = value & DRIVER_BITS
     const cleared = this.status & DRIVER_BITS & ~wanted
     if (cleared !== 0) {
-      this.once.line(`the driver clears status bits 0x${cleared.toString(16)}; only 0 takes bits back`)
+      this.lines.line(`the driver clears status bits 0x${cleared.toString(16)}; only 0 takes bits back`)
       return
     }
     const added = wanted & ~this.status
@@ -132,12 +132,7 @@ export class Transport implements VirtioHost, QueueOwner {
     }
     this.active = false
     this.isResetting = true
-    const life = ++this.life
-    this.device.reset(() => {
-      if (!this.isResetting || life !== this.life) return
-      this.isResetting = false
-      this.powerOn()
-    })
+    if (this.queueResets === 0) this.resetDevice()
   }
 
   /** 1 was written to queue_enable. */
@@ -146,7 +141,7 @@ export class Transport implements VirtioHost, QueueOwner {
     const { negotiation } = this
     if (negotiation.negotiated === undefined) {
       // §3.1.1: queues come after FEATURES_OK; before it their layout is not known.
-      this.once.line(`queue ${slot.index}: enabled before FEATURES_OK`)
+      this.lines.line(`queue ${slot.index}: enabled before FEATURES_OK`)
       return
     }
     const problem = slot.enable({
@@ -155,7 +150,7 @@ export class Transport implements VirtioHost, QueueOwner {
       indirect: negotiation.has(VIRTIO_F_RING_INDIRECT_DESC),
     })
     if (problem !== undefined) {
-      this.once.line(problem)
+      this.lines.line(problem)
       return
     }
     this.bus.addDoorbell(slot.index)
@@ -167,7 +162,7 @@ export class Transport implements VirtioHost, QueueOwner {
   /** 1 was written to queue_reset. §2.6.1.1. */
   resetQueue(slot: QueueSlot): void {
     if (!this.negotiation.has(VIRTIO_F_RING_RESET)) {
-      this.once.line(`queue ${slot.index}: reset without VIRTIO_F_RING_RESET`)
+      this.lines.line(`queue ${slot.index}: reset without VIRTIO_F_RING_RESET`)
       return
     }
     if (!slot.enabled || slot.resetting) return
@@ -178,10 +173,13 @@ export class Transport implements VirtioHost, QueueOwner {
       slot.reset()
       return
     }
-    const { life } = this
-    this.device.resetQueue(slot.index, () => {
-      if (slot.resetting && life === this.life) slot.reset()
+    this.queueResets++
+    const done = once(() => {
+      this.queueResets--
+      slot.reset()
+      if (this.isResetting && this.queueResets === 0) this.resetDevice()
     })
+    this.device.resetQueue(slot.index, done)
   }
 
   /** Queue `index` was notified, by whatever way. */
@@ -206,12 +204,12 @@ export class Transport implements VirtioHost, QueueOwner {
   private closeNegotiation(): void {
     const refusal = this.negotiation.accept()
     if (refusal === undefined) this.status |= VIRTIO_CONFIG_S_FEATURES_OK
-    else this.once.line(refusal)
+    else this.lines.line(refusal)
   }
 
   private start(): void {
     if ((this.status & VIRTIO_CONFIG_S_FEATURES_OK) === 0) {
-      this.once.line('the driver sets DRIVER_OK without FEATURES_OK')
+      this.lines.line('the driver sets DRIVER_OK without FEATURES_OK')
       return
     }
     this.status |= VIRTIO_CONFIG_S_DRIVER_OK
@@ -231,12 +229,29 @@ export class Transport implements VirtioHost, QueueOwner {
     this.bus.clearInterrupts()
   }
 
+  private resetDevice(): void {
+    const done = once(() => {
+      this.isResetting = false
+      this.powerOn()
+    })
+    this.device.reset(done)
+  }
+
   private powerOn(): void {
-    this.life++
     this.status = 0
     this.configVector = VIRTIO_MSI_NO_VECTOR
     this.negotiation.reset()
     for (const slot of this.slots) slot.reset()
     this.bus.clearInterrupts()
+  }
+}
+
+/** `task`, but only the first time. */
+function once(task: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (isDone) return
+    isDone = true
+    task()
   }
 }

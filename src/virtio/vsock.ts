@@ -11,6 +11,7 @@ import { VsockConnection } from './vsock-connection.ts'
 import {
   HEADER_SIZE,
   VIRTIO_VSOCK_OP_REQUEST,
+  VIRTIO_VSOCK_OP_RW,
   VIRTIO_VSOCK_TYPE_STREAM,
   VMADDR_CID_HOST,
   VsockHeader,
@@ -157,9 +158,8 @@ export class VirtioVsock implements VirtioDevice {
     const connection = this.table.find(header.dstPort, header.srcPort)
     if (connection === undefined) {
       if (header.op !== VIRTIO_VSOCK_OP_REQUEST || !this.connect()) this.refuse()
-    } else if (connection.take(header, readable)) {
-      this.statistics.receivedBytes += header.len
-    } else this.table.remove(connection)
+    } else if (!connection.take(header, readable)) this.table.remove(connection)
+    else if (header.op === VIRTIO_VSOCK_OP_RW && !connection.isDead) this.statistics.receivedBytes += header.len
   }
 
   private refuse(): void {

@@ -1,18 +1,24 @@
 /*
- * The other side of the bench guest's network device: echo INTERFACE. Answers frames of ethertype 0x88b5 that arrive on
- * the interface (guests/bench/net.c sends them) until it is killed: sends them back, or sends a burst of frames.
+ * The other side of the bench guest's network device: echo INTERFACE. Makes a tap interface of that name, says "ready",
+ * and answers frames of ethertype 0x88b5 that arrive there (guests/bench/net.c sends them): sends them back, or sends a
+ * burst of frames. Ends with its parent or by SIGTERM, and takes the interface away.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,8 +30,9 @@
 #define TCP_HEADERS 54
 #define SEGMENT_BYTES 1448
 #define MAX_BURST 256
-/* A program that nobody ended ends itself after the last request. */
-#define IDLE_SECONDS 120
+/* The machine that uses the interface may end a little later. */
+#define RELEASE_TRIES 50
+#define RELEASE_PAUSE_US 100000
 
 struct request {
   uint8_t to[ETH_ALEN], from[ETH_ALEN];
@@ -45,6 +52,48 @@ static long check(const char *call, long result) {
   if (result >= 0) return result;
   fprintf(stderr, "%s: %s\n", call, strerror(errno));
   exit(1);
+}
+
+static const char *interface_name;
+
+/* A descriptor attached to the tap, which is made if it is not there; -1 while a machine is attached. */
+static int attach_tap(void) {
+  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+  int fd = check("/dev/net/tun", open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+  strncpy(request.ifr_name, interface_name, IFNAMSIZ - 1);
+  if (ioctl(fd, TUNSETIFF, &request) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+static void remove_tap(int signal) {
+  (void)signal;
+  for (int i = 0; i < RELEASE_TRIES; i++) {
+    int fd = attach_tap();
+    if (fd >= 0) _exit(ioctl(fd, TUNSETPERSIST, 0) < 0);
+    usleep(RELEASE_PAUSE_US);
+  }
+  _exit(1);
+}
+
+/* Up, and without the IPv6 solicitations that nobody asked for. */
+static void create_tap(void) {
+  char path[128];
+  int fd = check("TUNSETIFF", attach_tap());
+  check("TUNSETPERSIST", ioctl(fd, TUNSETPERSIST, 1));
+  close(fd);
+  signal(SIGTERM, remove_tap);
+  signal(SIGINT, remove_tap);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface_name);
+  fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) check(path, write(fd, "1", 1));
+  if (fd >= 0) close(fd);
+  struct ifreq request = {.ifr_flags = IFF_UP};
+  strncpy(request.ifr_name, interface_name, IFNAMSIZ - 1);
+  fd = check("socket", socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  check("SIOCSIFFLAGS", ioctl(fd, SIOCSIFFLAGS, &request));
+  close(fd);
 }
 
 static int open_packet(int protocol, int interface) {
@@ -107,8 +156,9 @@ int main(int argc, char **argv) {
   } frame;
   int on = 1;
   if (argc != 2) return 2;
-  int interface = if_nametoindex(argv[1]);
-  if (interface == 0) check(argv[1], -1);
+  interface_name = argv[1];
+  create_tap();
+  int interface = check("if_nametoindex", (int)if_nametoindex(interface_name));
   int requests = open_packet(ETHERTYPE_REQUEST, interface);
   /* Protocol 0: receives nothing. */
   int bursts = open_packet(0, interface);
@@ -116,7 +166,6 @@ int main(int argc, char **argv) {
   puts("ready");
   fflush(stdout);
   for (;;) {
-    alarm(IDLE_SECONDS);
     long length = recv(requests, &frame, sizeof frame, 0);
     /* The interface goes down when its machine ends. */
     if (length < 0 && (errno == ENETDOWN || errno == EINTR)) continue;

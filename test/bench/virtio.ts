@@ -47,8 +47,8 @@ const EXITS: readonly Row[] = [
   latency('MMIO read, disk capacity', 'device-config,count=2000'),
 ]
 const NETWORK: readonly Row[] = [
-  latency('echo, 60 bytes, no interrupts', 'net-echo,size=60,count=4000'),
-  latency('echo, 60 bytes, guest halts', 'net-echo,size=60,count=4000,interrupts=halt'),
+  latency('echo, 60 bytes, no interrupts', 'net-echo,size=60,count=2000'),
+  latency('echo, 60 bytes, guest halts', 'net-echo,size=60,count=2000,interrupts=halt'),
   rate('send, 60 bytes', 'net-send,size=60,count=200000'),
   rate('send, 1514 bytes', 'net-send,size=1514,count=200000'),
   bandwidth('send, 64 KiB segments', 'net-send,size=65549,segmentation=1,count=20000'),
@@ -57,19 +57,19 @@ const NETWORK: readonly Row[] = [
   bandwidth('receive, 64 KiB segments', 'net-receive,size=65000,segmentation=1,count=10000'),
 ]
 const DOORBELL: readonly Row[] = [
-  ...INTERRUPTS.map(([name, mode]) => latency(`disk id, interrupts ${name}`, `blk-id,count=4000,interrupts=${mode}`)),
+  ...INTERRUPTS.map(([name, mode]) => latency(`disk id, interrupts ${name}`, `blk-id,count=2000,interrupts=${mode}`)),
   ...INTERRUPTS.map(([name, mode]) =>
-    latency(`4 KiB read, interrupts ${name}`, `blk-read,count=4000,interrupts=${mode}`),
+    latency(`4 KiB read, interrupts ${name}`, `blk-read,count=2000,interrupts=${mode}`),
   ),
-  latency('16 random bytes', 'rng,size=16,count=4000'),
+  latency('16 random bytes', 'rng,size=16,count=2000'),
 ]
 const DISK: readonly Row[] = [
-  rate('4 KiB random read, depth 1', 'blk-read,count=8000'),
+  rate('4 KiB random read, depth 1', 'blk-read,count=4000'),
   rate('4 KiB random read, depth 32', 'blk-read,depth=32,count=40000'),
   rate('4 KiB random read, depth 32, guest halts', 'blk-read,depth=32,count=40000,interrupts=halt'),
   bandwidth('128 KiB sequential read, depth 8', 'blk-read,depth=8,size=131072,sequential=1,count=8000'),
   bandwidth('same, 32 segments', 'blk-read,depth=8,size=131072,segment=4096,sequential=1,count=8000'),
-  rate('4 KiB random write, depth 1', 'blk-write,count=8000'),
+  rate('4 KiB random write, depth 1', 'blk-write,count=4000'),
   rate('4 KiB random write, depth 32', 'blk-write,depth=32,count=20000'),
 ]
 

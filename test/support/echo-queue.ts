@@ -1,6 +1,6 @@
 /** The smallest device: gives back what it reads. */
 import { Chain } from '../../src/virtio/queue.ts'
-import { type DriverRequest, type Used, VirtioDriver } from './virtio-driver.ts'
+import type { DriverRequest, Used, VirtioDriver } from './virtio-driver.ts'
 
 /** Serves all chains of a queue: copies what is readable to what is writable. Returns how many. */
 export function echo({ queue }: VirtioDriver): number {

@@ -1,4 +1,5 @@
 /** A driver's ring for the fuzzer: chains that are mostly right, so that they get far, and often enough wrong. */
+import { Access } from '../../src/memory/dma-space.ts'
 import { FUZZ_SIZE, FUZZ_START, type FuzzSpace } from './fuzz-space.ts'
 import type { Random } from './random.ts'
 
@@ -7,6 +8,9 @@ const WRITE = 2
 const INDIRECT = 4
 const AVAIL = 1 << 7
 const USED = 1 << 15
+
+/** Rings lie in the first part of what the device sees, buffers behind them. */
+const RING_BYTES = FUZZ_SIZE / 4
 
 /** One descriptor before it gets its place. */
 interface Buffer {
@@ -32,9 +36,9 @@ export class FuzzRing {
     /** Plausible first bytes of a request. */
     private readonly request: () => Uint8Array,
   ) {
-    this.desc = this.address() & ~15
-    this.driver = this.address() & ~3
-    this.device = this.address() & ~3
+    this.desc = this.place(16 * size, Access.read)
+    this.driver = this.place(6 + 2 * size, Access.read)
+    this.device = this.place(6 + 8 * size, Access.read | Access.write)
     space.poke(this.desc, new Uint8Array(16 * size))
     space.poke(this.driver, new Uint8Array(6 + 2 * size))
     space.poke(this.device, new Uint8Array(6 + 8 * size))
@@ -60,9 +64,15 @@ export class FuzzRing {
     this.space.poke(start + random.below(bytes), random.bytes(1 + random.below(8)))
   }
 
-  /** Somewhere in what the device sees. */
-  address(): number {
-    return FUZZ_START + this.random.below(FUZZ_SIZE)
+  /** Somewhere in what the device sees, and mostly where it may have `size` bytes between `from` and `to`. */
+  private place(size: number, access: number, from = 0, to = RING_BYTES): number {
+    const { random } = this
+    let address = 0
+    for (let i = 0; i < 10; i++) {
+      address = (FUZZ_START + from + random.below(to - from)) & ~15
+      if (this.space.allows(address, size, access) || random.below(200) === 0) break
+    }
+    return address
   }
 
   private chain(): Buffer[] {
@@ -72,21 +82,24 @@ export class FuzzRing {
     const buffers: Buffer[] = []
     for (let i = 0; i < readable; i++) buffers.push(this.buffer(i === 0 ? this.request() : undefined, 0))
     for (let i = 0; i < writable; i++) buffers.push(this.buffer(undefined, WRITE))
-    if (buffers.length === 0 || random.below(30) === 0) buffers.push(this.buffer(undefined, random.below(8)))
+    if (buffers.length === 0 || random.below(100) === 0) buffers.push(this.buffer(undefined, random.below(8)))
     return buffers
   }
 
   private buffer(content: Uint8Array | undefined, flags: number): Buffer {
     const { random } = this
-    const address = random.below(40) === 0 ? this.oddAddress() : this.address()
+    const length = content === undefined || random.below(30) === 0 ? this.length() : content.length
+    const access = (flags & WRITE) === 0 ? Access.read : Access.write
+    const isOdd = random.below(200) === 0
+    const address = isOdd ? this.oddAddress() : this.place(length, access, RING_BYTES, FUZZ_SIZE) + random.below(8)
     if (content !== undefined) this.space.poke(address, content)
-    const length = content?.length ?? this.length()
-    return { address, length: random.below(30) === 0 ? this.length() : length, flags }
+    return { address, length, flags }
   }
 
   private length(): number {
     const { random } = this
-    const lengths = [0, 1, 2, 8, 12, 16, 44, 512, 513, 1526, 4096, random.below(10_000), 70_000, 0xffff_ffff]
+    if (random.below(100) === 0) return random.below(2) === 0 ? 70_000 : 0xffff_ffff
+    const lengths = [0, 1, 2, 8, 12, 16, 44, 512, 513, 1526, 4096, random.below(10_000)]
     return lengths[random.below(lengths.length)] as number
   }
 
@@ -98,7 +111,7 @@ export class FuzzRing {
   /** An indirect descriptor for `buffers`. */
   private table(buffers: readonly Buffer[], packed: boolean): Buffer {
     const { random } = this
-    const address = this.address() & ~15
+    const address = this.place(16 * buffers.length, Access.read, RING_BYTES, FUZZ_SIZE)
     buffers.forEach((buffer, i) => {
       const isLast = i === buffers.length - 1
       this.write(address + 16 * i, buffer, packed || isLast ? 0 : NEXT, isLast ? random.below(8) : i + 1)
@@ -113,22 +126,22 @@ export class FuzzRing {
     buffers.forEach((buffer, i) => {
       const isLast = i === buffers.length - 1
       const at = (head + i) % size
-      const next = random.below(60) === 0 ? random.below(0x1_0000) : (at + 1) % size
+      const next = random.below(300) === 0 ? random.below(0x1_0000) : (at + 1) % size
       this.write(this.desc + 16 * at, buffer, isLast ? 0 : NEXT, next)
     })
     this.next = (head + buffers.length) % size
-    this.poke16(this.driver + 4 + 2 * (this.availIdx % size), random.below(60) === 0 ? random.below(0x1_0000) : head)
-    this.availIdx = (this.availIdx + (random.below(100) === 0 ? random.below(0x1_0000) : 1)) & 0xffff
+    this.poke16(this.driver + 4 + 2 * (this.availIdx % size), random.below(300) === 0 ? random.below(0x1_0000) : head)
+    this.availIdx = (this.availIdx + (random.below(300) === 0 ? random.below(0x1_0000) : 1)) & 0xffff
     this.poke16(this.driver + 2, this.availIdx)
     if (random.below(10) === 0) this.poke16(this.driver + 4 + 2 * size, random.below(2) * this.availIdx)
   }
 
   private addPacked(buffers: readonly Buffer[]): void {
     const { random, size } = this
-    const id = random.below(60) === 0 ? random.below(0x1_0000) : this.next
+    const id = random.below(300) === 0 ? random.below(0x1_0000) : this.next
     buffers.forEach((buffer, i) => {
       const isLast = i === buffers.length - 1
-      const turn = random.below(60) === 0 ? random.below(0x1_0000) : this.wrap ? AVAIL : USED
+      const turn = random.below(300) === 0 ? random.below(0x1_0000) : this.wrap ? AVAIL : USED
       this.write(this.desc + 16 * this.next, buffer, turn | (isLast ? 0 : NEXT), id)
       this.next++
       if (this.next < size) return

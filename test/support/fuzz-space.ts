@@ -2,9 +2,10 @@
  * Memory for the fuzzer: a device sees some scattered pages with rights, and every look at anything else is an error,
  * as is more work than one event may cause.
  */
-import type { GuestMemory } from '../../src/memory/guest-memory.ts'
+
 import { Access, type DmaSpace, IdentitySpace } from '../../src/memory/dma-space.ts'
 import type { Extents } from '../../src/memory/extents.ts'
+import type { GuestMemory } from '../../src/memory/guest-memory.ts'
 import type { Random } from './random.ts'
 import { HIGH_START, type VirtioMemory } from './virtio-memory.ts'
 
@@ -13,6 +14,10 @@ const PAGE_SIZE = 4096
 export const FUZZ_START = 0x10_0000
 export const FUZZ_PAGES = 64
 export const FUZZ_SIZE = FUZZ_PAGES * PAGE_SIZE
+
+const ALL_RIGHTS = Access.read | Access.write
+/** Most pages are good for everything, some only for reading or writing, and some are holes. */
+const RIGHTS = [...Array<number>(14).fill(ALL_RIGHTS), Access.read, Access.read, Access.write, Access.write, 0, 0]
 
 /** Translations and looks at memory that one event may take; an endless loop takes more. */
 const STEP_LIMIT = 4_000_000
@@ -39,6 +44,8 @@ export class FuzzSpace implements DmaSpace {
   constructor(
     private readonly virtioMemory: VirtioMemory,
     random: Random,
+    /** Addresses are those of memory, as some back ends need it; what is granted is granted in one piece. */
+    private readonly isIdentity: boolean,
   ) {
     const { memory } = virtioMemory
     this.memory = memory
@@ -48,12 +55,24 @@ export class FuzzSpace implements DmaSpace {
     memory.viewAt = address => viewAt.call(memory, this.look(address))
     memory.windowAt = address => windowAt.call(memory, this.look(address))
     memory.bytesAt = (address, size) => bytesAt.call(memory, this.look(address), size)
-    for (let i = 0; i < FUZZ_PAGES; i++) this.grant(FUZZ_START + i * PAGE_SIZE, this.freePage(random), random)
+    for (let i = 0; i < FUZZ_PAGES; i++) {
+      const iova = FUZZ_START + i * PAGE_SIZE
+      if (isIdentity) this.grant(iova, iova, ALL_RIGHTS)
+      else this.grant(iova, this.freePage(random), RIGHTS[random.below(RIGHTS.length)] as number)
+    }
+  }
+
+  /** For the device. */
+  get dmaSpace(): DmaSpace {
+    if (!this.isIdentity) return this
+    return Object.assign(new IdentitySpace(this.memory), { translate: this.translate.bind(this) })
   }
 
   translate(iova: number, length: number, access: number, extents: Extents): boolean {
     this.step()
     if (this.isOpen) return this.identity.translate(iova, length, access, extents)
+    if (this.isIdentity)
+      return this.allows(iova, length, access) && this.identity.translate(iova, length, access, extents)
     const { count } = extents
     for (let at = iova, rest = length; rest > 0; ) {
       const offset = at % PAGE_SIZE
@@ -82,6 +101,13 @@ export class FuzzSpace implements DmaSpace {
     }
   }
 
+  /** Whether the device may access all of a range. */
+  allows(iova: number, length: number, access: number): boolean {
+    for (let at = iova - (iova % PAGE_SIZE); at < iova + length; at += PAGE_SIZE)
+      if (((this.pages.get(at)?.access ?? 0) & access) !== access) return false
+    return true
+  }
+
   /** A new event begins. */
   begin(): void {
     this.steps = 0
@@ -105,10 +131,8 @@ export class FuzzSpace implements DmaSpace {
       }
   }
 
-  private grant(iova: number, address: number, random: Random): void {
-    const kind = random.below(20)
-    if (kind < 2) return
-    const access = kind < 4 ? Access.read : kind < 6 ? Access.write : Access.read | Access.write
+  private grant(iova: number, address: number, access: number): void {
+    if (access === 0) return
     const image = (access & Access.write) === 0 ? new Uint8Array(PAGE_SIZE) : undefined
     const page = { address, access, image }
     this.pages.set(iova, page)

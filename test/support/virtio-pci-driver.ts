@@ -29,6 +29,8 @@ import { VirtioDriver } from './virtio-driver.ts'
 import { VirtioMemory } from './virtio-memory.ts'
 
 const WINDOW = { start: 0x80_0000_0000, size: 0x1_0000_0000 }
+/** 00:01.0 in the enhanced configuration window. */
+const FUNCTION = 0x8000
 const COMMAND = 0x04
 const MEMORY_AND_MASTER = 6
 const CAPABILITY_LIST = 0x34
@@ -113,11 +115,11 @@ export class VirtioPciDriver {
   }
 
   readConfig(offset: number, size: number): number {
-    return this.root.root.readConfig(0, 1 << 3, offset, size)
+    return this.root.ecam.read(FUNCTION + offset, size)
   }
 
   writeConfig(offset: number, size: number, value: number): void {
-    this.root.root.writeConfig(0, 1 << 3, offset, size, value)
+    this.root.ecam.write(FUNCTION + offset, size, value)
   }
 
   /** Puts the BAR at `address` and lets the function decode it and reach memory. */

@@ -44,7 +44,11 @@ export function createPci({ ports, mmio, host, onReset, debug }: PciSurroundings
     onReset,
     ...(debug === undefined ? {} : { debug }),
   })
-  ports.add({ name: 'PCI configuration', start: ConfigPorts.START, size: ConfigPorts.SIZE }, complex.ports)
+  ports.add(
+    // The address need not have arrived before the vCPU goes on: the data that follows waits behind it.
+    { name: 'PCI configuration', start: ConfigPorts.START, size: ConfigPorts.SIZE, posted: [0], postedSize: 4 },
+    complex.ports,
+  )
   mmio.add({ name: 'ECAM', start: ECAM_START, size: complex.ecam.size }, complex.ecam)
   return {
     complex,

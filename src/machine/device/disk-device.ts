@@ -14,12 +14,14 @@ const RING_ENTRIES = 256
 /** The kernel registers at most 1 GiB as one buffer. */
 const PINNED_BYTES = 2 ** 30
 
+type Environment = Pick<DeviceEnvironment, 'loop' | 'ram' | 'debug' | 'warn'>
+
 /** Builds the device. */
-export function createDisk(plan: DiskPlan, environment: DeviceEnvironment): VirtioBlk {
+export function createDisk(plan: DiskPlan, environment: Environment): VirtioBlk {
   const { path, fd, size, readOnly, directAlignment, geometry, serial, queues, channel } = plan
   const { loop, warn } = environment
   for (const warning of plan.warnings) warn(warning)
-  const event = channel === undefined ? EventFd.create() : new EventFd(channel.eventFd)
+  const event = new EventFd(plan.eventFd)
   let io: DiskIo
   let pinned: readonly PinnedRange[] = []
   if (channel === undefined) {
@@ -39,7 +41,7 @@ function openRing(fd: number, event: EventFd): IoUring {
 }
 
 /** Registers guest memory; goes without where the host has not that much to pin (RLIMIT_MEMLOCK). */
-function pinMemory(ring: IoUring, { path }: DiskPlan, { ram, debug }: DeviceEnvironment): readonly PinnedRange[] {
+function pinMemory(ring: IoUring, { path }: DiskPlan, { ram, debug }: Environment): readonly PinnedRange[] {
   const ranges = ram.blocks.flatMap(pieces)
   try {
     ring.setBuffers(ranges)

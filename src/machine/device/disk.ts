@@ -1,6 +1,5 @@
 /** `--disk` on the main thread: checks a configuration, opens and locks the file, and starts its I/O thread if needed. */
 import { constants, fstatSync } from 'node:fs'
-import { basename } from 'node:path'
 import { createChannelMemory, type DiskChannel, stopChannel } from '../../backend/disk-thread.ts'
 import { BadInput, SysError } from '../../base/errors.ts'
 import { ENOENT } from '../../host/errno.ts'
@@ -11,37 +10,13 @@ import { IoUring } from '../../host/io-uring.ts'
 import type { BlockSizes } from '../../virtio/blk-backend.ts'
 import type { FromIo } from '../io-worker.ts'
 import { MachineWorker } from '../worker.ts'
+import { type DiskConfig, defaultSerial, MAX_DISK_QUEUES, SERIAL_BYTES } from './disk-config.ts'
 import type { OpenDevice } from './environment.ts'
 
-/** The most queues of a disk. */
-export const MAX_DISK_QUEUES = 16
 const DEFAULT_QUEUES = 4
 const SECTOR_SIZE = 512
 /** What file systems work in, and guests' too. */
 const PAGE_SIZE = 4096
-/** VIRTIO_BLK_ID_BYTES. */
-const SERIAL_BYTES = 20
-
-/** A disk to put into a machine. */
-export interface DiskConfig {
-  readonly kind: 'disk'
-  /** A raw or sparse file, or a block device. */
-  readonly path: string
-  readonly readOnly?: boolean
-  /** Past the host's page cache (O_DIRECT). */
-  readonly direct?: boolean
-  /** What the guest sees as the serial number, at most 20 bytes; absent: the end of the file's name. */
-  readonly serial?: string
-  /** 1 to 16; absent: one for each vCPU, at most 4. */
-  readonly queues?: number
-  /** Absent: io_uring if the host has it, else a thread. */
-  readonly io?: 'uring' | 'threads'
-  /**
-   * io_uring with guest memory pinned (registered buffers). All guest memory becomes resident, and nothing of it may be
-   * given back to the host while the machine runs: not together with a balloon.
-   */
-  readonly pinned?: boolean
-}
 
 /** For the device thread. */
 export interface DiskPlan {
@@ -55,7 +30,9 @@ export interface DiskPlan {
   readonly serial: string
   readonly queues: number
   readonly pinned: boolean
-  /** The I/O thread; absent: io_uring. */
+  /** Signalled for completions. */
+  readonly eventFd: number
+  /** The I/O thread; undefined: io_uring. */
   readonly channel: DiskChannel | undefined
   /** What the user should hear, once the machine can tell. */
   readonly warnings: readonly string[]
@@ -85,7 +62,8 @@ export async function openDisk(config: DiskConfig, cpus: number): Promise<OpenDe
   const directAlignment = direct ? alignment(path, fd, geometry.logical) : 0
   // An aligned guest's requests go straight to the disk.
   const logical = Math.max(geometry.logical, directAlignment)
-  const channel = usesThread ? await startThread(fd, opened) : undefined
+  const event = opened.use(EventFd.create())
+  const channel = usesThread ? await startThread(fd, event.fd, opened) : undefined
   return {
     plan: {
       path,
@@ -97,6 +75,7 @@ export async function openDisk(config: DiskConfig, cpus: number): Promise<OpenDe
       serial,
       queues,
       pinned,
+      eventFd: event.fd,
       channel,
       warnings,
     },
@@ -157,14 +136,6 @@ function alignment(path: string, fd: number, logical: number): number {
   throw new BadInput(`disk ${path} cannot be read past the page cache: leave out direct`)
 }
 
-function defaultSerial(path: string): string {
-  const bytes = new TextEncoder().encode(basename(path))
-  // Not in the middle of a character.
-  let start = Math.max(bytes.length - SERIAL_BYTES, 0)
-  while (start < bytes.length && ((bytes[start] as number) & 0xc0) === 0x80) start++
-  return new TextDecoder().decode(bytes.subarray(start))
-}
-
 /** Whether this process may use io_uring: kernels, sysctls and seccomp filters can be against it. */
 function hasUring(): boolean {
   try {
@@ -176,9 +147,8 @@ function hasUring(): boolean {
   }
 }
 
-async function startThread(fd: number, opened: AsyncDisposableStack): Promise<DiskChannel> {
-  // The device thread gives the eventfd back, with the rest of the disk's device side.
-  const channel = { shared: createChannelMemory(), eventFd: EventFd.create().fd, fd }
+async function startThread(fd: number, eventFd: number, opened: AsyncDisposableStack): Promise<DiskChannel> {
+  const channel = { shared: createChannelMemory(), eventFd, fd }
   const worker = new MachineWorker<DiskChannel, FromIo>('io-worker', () => {})
   opened.defer(async () => {
     const stopped = Promise.race([worker.next('stopped'), worker.next('failed')])

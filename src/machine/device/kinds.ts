@@ -2,6 +2,7 @@
 import { assert } from '../../base/errors.ts'
 import { type BalloonConfig, openBalloon } from './balloon.ts'
 import type { ConsolePlan, VirtioConsoleConfig } from './console.ts'
+import type { DiskConfig } from './disk-config.ts'
 import type { OpenDevice, RamSource } from './environment.ts'
 import type { NetworkConfig } from './network.ts'
 import { openRng, type RngConfig } from './rng.ts'
@@ -9,7 +10,14 @@ import type { ShareConfig } from './share-config.ts'
 import type { VsockConfig } from './vsock.ts'
 
 /** A device to put into a machine. */
-export type DeviceConfig = BalloonConfig | NetworkConfig | RngConfig | ShareConfig | VirtioConsoleConfig | VsockConfig
+export type DeviceConfig =
+  | BalloonConfig
+  | DiskConfig
+  | NetworkConfig
+  | RngConfig
+  | ShareConfig
+  | VirtioConsoleConfig
+  | VsockConfig
 
 /** What the machine tells a device that is being opened. */
 export interface OpenContext {
@@ -40,6 +48,8 @@ async function open(config: DeviceConfig, context: OpenContext): Promise<OpenDev
       assert(context.console !== undefined, 'a machine with a console has its plan')
       return { plan: context.console, resources: { [Symbol.asyncDispose]: () => Promise.resolve() } }
     // Loaded when they are wanted: they bring much along.
+    case 'disk':
+      return (await import('./disk.ts')).openDisk(config, context.cpus)
     case 'network':
       return (await import('./network.ts')).openNetwork(config)
     case 'rng':

@@ -1,9 +1,10 @@
-/** Opens a tap's queues, and says what went wrong in words that help. */
-import { existsSync } from 'node:fs'
+/** Opens the queues of a tap interface: a new one, one that is there, or descriptors that we were started with. */
+import { existsSync, readFileSync } from 'node:fs'
 import { BadInput, HostError, SysError } from '../../base/errors.ts'
-import { EACCES, EBUSY, EINVAL, EPERM } from '../../host/errno.ts'
+import { EACCES, EBUSY, EPERM } from '../../host/errno.ts'
 import { closeFd, setNonBlocking } from '../../host/fd.ts'
 import {
+  IFF_MULTI_QUEUE,
   IFF_NO_PI,
   IFF_TAP,
   IFF_VNET_HDR,
@@ -14,6 +15,7 @@ import {
   setInterfaceUp,
   setTapHeaderSize,
   setTapOffload,
+  type TapQueue,
   tapInterface,
 } from '../../host/tap.ts'
 import { HEADER_SIZE } from '../../virtio/net-header.ts'
@@ -61,59 +63,53 @@ export function openTapQueues(request: TapRequest): OpenTap {
   }
 }
 
-function openByName(request: TapRequest, opened: number[]): void {
-  let name = request.name ?? ''
-  if (request.name !== undefined) checkName(request.name)
-  for (let i = 0; i < request.queues; i++) {
-    const queue = openQueue(name, request.queues > 1)
+function openByName({ name: wanted, queues }: TapRequest, opened: number[]): void {
+  if (wanted !== undefined) checkName(wanted)
+  const multiQueue = wanted !== undefined && isInterface(wanted) ? madeForQueues(wanted, queues) : queues > 1
+  let name = wanted ?? ''
+  for (let i = 0; i < queues; i++) {
+    const queue = openQueue(name, multiQueue)
     opened.push(queue.fd)
     name = queue.name
   }
 }
 
-function openQueue(name: string, multiQueue: boolean): { readonly fd: number; readonly name: string } {
+/** Whether an interface that is there was made for several queues, and so has to be opened. */
+function madeForQueues(name: string, queues: number): boolean {
+  const path = `/sys/class/net/${name}/tun_flags`
+  const flags = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0
+  if ((flags & IFF_TAP) === 0)
+    throw new BadInput(`${name} is no tap interface: name one, or leave the name out for a new one`)
+  const multiQueue = (flags & IFF_MULTI_QUEUE) !== 0
+  if (queues > 1 && !multiQueue)
+    throw new BadInput(
+      `${name} was made for one queue: make it with "ip tuntap add dev ${name} mode tap multi_queue", or leave queues out`,
+    )
+  return multiQueue
+}
+
+/** Opens a queue, and says what went wrong in words that help. */
+function openQueue(name: string, multiQueue: boolean): TapQueue {
   try {
     return openTap(name, multiQueue)
   } catch (error) {
-    // An interface that was made for several queues is opened as such for one, too.
-    if (!multiQueue && isInterface(name) && error instanceof SysError && error.errno === EINVAL)
-      return openOrExplain(name, true)
-    throw explain(name, multiQueue, error)
-  }
-}
-
-function openOrExplain(name: string, multiQueue: boolean): { readonly fd: number; readonly name: string } {
-  try {
-    return openTap(name, multiQueue)
-  } catch (error) {
-    throw explain(name, multiQueue, error)
-  }
-}
-
-function explain(name: string, multiQueue: boolean, error: unknown): unknown {
-  if (!(error instanceof SysError)) return error
-  const options = { cause: error }
-  switch (error.errno) {
-    case EACCES:
-    case EPERM: {
-      const dev = name === '' ? 'NAME' : name
-      const make = `ip tuntap add dev ${dev} mode tap user ${process.getuid?.() ?? 'USER'}`
-      return new HostError(
-        `a tap interface needs rights that we do not have: run "${make}" as root, or use mode=user`,
-        options,
-      )
+    if (!(error instanceof SysError)) throw error
+    const options = { cause: error }
+    switch (error.errno) {
+      case EACCES:
+      case EPERM: {
+        const dev = name === '' ? 'NAME' : name
+        const make = `ip tuntap add dev ${dev} mode tap user ${process.getuid?.() ?? 'USER'}`
+        throw new HostError(
+          `a tap interface needs rights that we do not have (${error.message}): run "${make}" as root and name it, or use mode=user`,
+          options,
+        )
+      }
+      case EBUSY:
+        throw new BadInput(`the tap interface ${name} is in use by another program: name another one`, options)
+      default:
+        throw error
     }
-    case EBUSY:
-      return new BadInput(`the tap interface ${name} is in use by another program: name another one`, options)
-    case EINVAL:
-      return new BadInput(
-        isInterface(name) && multiQueue
-          ? `${name} is no tap interface for several queues: make it with "ip tuntap add dev ${name} mode tap multi_queue"`
-          : `${name} is no tap interface: name one, or leave the name out for a new one`,
-        options,
-      )
-    default:
-      return error
   }
 }
 

@@ -1,5 +1,6 @@
 /** Network devices on the main thread: checks a configuration, opens the tap or starts the user-mode network. */
 import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { Passt } from '../../backend/passt.ts'
 import { BadInput, HostError } from '../../base/errors.ts'
 import type { OpenDevice } from './environment.ts'
@@ -69,7 +70,16 @@ async function openUser(config: UserNetworkConfig, mac: Uint8Array): Promise<Ope
     checkRange('a forwarded port', host, 1, 65_535)
     checkRange('a forwarded port', guest, 1, 65_535)
   }
+  for (const { host } of forwards)
+    if ((await bindError(host)) === 'EADDRINUSE')
+      throw new BadInput(`port ${host} of this host is in use: forward another one to the guest`)
   const passt = await Passt.start({ program, mtu, mac, forwards })
+  // passt says nothing about a port that it cannot have.
+  for (const { host } of forwards) {
+    if ((await bindError(host)) === 'EADDRINUSE') continue
+    await passt[Symbol.asyncDispose]()
+    throw new BadInput(`passt may not listen at port ${host} of this host: forward one from 1024 on to the guest`)
+  }
   const plan = { name: 'net-user', mac: [...mac], mtu, way: { kind: 'stream' as const, fds: [passt.fd] } }
   return { plan, resources: passt }
 }
@@ -113,6 +123,15 @@ function randomMac(): Uint8Array {
   const bytes = crypto.getRandomValues(new Uint8Array(6))
   bytes[0] = 0x02
   return bytes
+}
+
+/** Why nobody can listen at `port` now; undefined when one can. */
+function bindError(port: number): Promise<string | undefined> {
+  const server = createServer()
+  return new Promise(resolve => {
+    server.on('error', (error: Error & { code?: string }) => resolve(error.code ?? error.message))
+    server.listen(port, '0.0.0.0', () => server.close(() => resolve(undefined)))
+  })
 }
 
 function checkRange(what: string, value: number | undefined, low: number, high: number): void {

@@ -5,10 +5,14 @@ import type { VhostUserLink } from '../../backend/vhost-user-link.ts'
 import { VhostUserProgram } from '../../backend/vhost-user-program.ts'
 import { virtiofsdCommands } from '../../backend/vhost-user-virtiofsd.ts'
 import { HostError } from '../../base/errors.ts'
+import { VIRTIO_F_VERSION_1 } from '../../virtio/features.ts'
 import type { OpenDevice } from './environment.ts'
 import { checkFolder, checkTag, type ShareConfig } from './share-config.ts'
 
 export type { ShareConfig } from './share-config.ts'
+
+/** The high priority queue and a request queue. */
+const FS_QUEUES = 2
 
 /** Plain data for the device thread. */
 export interface SharePlan {
@@ -30,5 +34,16 @@ export async function openShare(config: ShareConfig): Promise<OpenDevice<SharePl
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new HostError(`cannot share ${folder}${how} by virtiofsd: ${reason}`, { cause })
   })
+  const problem = missingIn(resources.offer)
+  if (problem !== undefined) {
+    await resources[Symbol.asyncDispose]()
+    throw new HostError(`cannot share ${folder}: virtiofsd ${problem}`)
+  }
   return { plan: { tag, offer: resources.offer, link: resources.link }, resources }
+}
+
+/** What the device cannot do without. */
+function missingIn({ features, queues = FS_QUEUES }: VhostUserOffer): string | undefined {
+  if ((features & VIRTIO_F_VERSION_1) === 0n) return 'does not know VIRTIO 1'
+  return queues < FS_QUEUES ? `serves ${queues} queues, and ${FS_QUEUES} are needed` : undefined
 }

@@ -14,9 +14,9 @@ import {
   setTapOffload,
   setTapQueue,
   TUN_F_CSUM,
+  TUN_F_TSO_ECN,
   TUN_F_TSO4,
   TUN_F_TSO6,
-  TUN_F_TSO_ECN,
   tapInterface,
 } from '../../../src/host/tap.ts'
 import { describeUnless } from '../../support/skip.ts'

@@ -107,6 +107,16 @@ describe('Bars', () => {
     expect(machine.log).toEqual([`pci: BAR 0 of test is at 0x${address.toString(16)}, where no bridge leads`])
   })
 
+  it('says once that a BAR is in the way, whatever else moves', () => {
+    const machine = machineWith([testBar(), testBar({ index: 1, name: 'second' }), testBar({ index: 2 })])
+    machine.write(0, 1, BAR0, 4, 0xc000_0000)
+    machine.write(0, 1, BAR0 + 4, 4, 0xc000_0000)
+    machine.write(0, 1, BAR0 + 8, 4, 0xc000_1000)
+    machine.write(0, 1, COMMAND, 2, MEMORY)
+    machine.write(0, 1, BAR0 + 8, 4, 0xc000_2000)
+    expect(machine.log).toEqual(['pci: BAR 1 of second is at 0xc0000000, over another range'])
+  })
+
   it('waits for room over another BAR and takes it as soon as that goes', () => {
     const first = tracedBar()
     const second = tracedBar({ index: 1, name: 'second' })

@@ -57,6 +57,14 @@ describe('PciEndpoint', () => {
     expect(endpoint.readConfig(at + 0x12, 2)).toBe(status)
   })
 
+  it('takes of the device control register what a driver may choose', () => {
+    const { endpoint } = plugged()
+    const at = (capabilities(endpoint).get(0x10) ?? 0) + 8
+    expect(endpoint.readConfig(at, 4)).toBe(0x2810)
+    endpoint.writeConfig(at, 4, 0xffff_7fff)
+    expect(endpoint.readConfig(at, 4)).toBe(0x781f)
+  })
+
   it('lists the capabilities given first, in their order', () => {
     const { endpoint } = plugged({
       bars: [testBar()],
@@ -179,10 +187,20 @@ describe('PciEndpoint.reset', () => {
   it.each([
     ['other bits of the register', 0, 2, 0x7fff],
     ['the status register', 2, 2, 0x8000],
+    ['the link registers behind it', 4, 4, 0xffff_ffff],
     ['the capability before it', -4, 4, 0xffff_ffff],
   ])('does not follow a write of %s', (_name, offset, size, value) => {
     const { machine, resets, deviceControl } = busyEndpoint()
     machine.write(0, 1, deviceControl + offset, size, value)
     expect(resets).toEqual([])
+  })
+})
+
+describe('PciEndpoint.close', () => {
+  it('lets go of its interrupt line', () => {
+    const { endpoint, line } = plugged({ interruptPin: 1 })
+    endpoint.setInterrupt(true)
+    endpoint.close()
+    expect(line?.levels).toEqual([true, false])
   })
 })

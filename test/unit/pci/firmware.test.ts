@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { placeFunctions } from '../../../src/pci/firmware.ts'
+import { RootPort } from '../../../src/pci/root-port.ts'
 import { HIGH_WINDOW, LOW_WINDOW, PciMachine, testBar, testEndpoint } from '../../support/pci-machine.ts'
 
 const MIB = 2 ** 20
@@ -56,6 +57,36 @@ describe('placeFunctions', () => {
     expect(machine.read(0, 2, 0x24, 4)).toBe(0x0001_fff1)
     expect(machine.mapped).toEqual([0xc000_0000, 0xc020_0000, HIGH_WINDOW.start])
     expect(machine.read(0, 1, 0x04, 2)).toBe(6)
+  })
+
+  it('leads to every bus it numbered', () => {
+    const machine = new PciMachine()
+    const ports = [1, 2, 3].map(() => machine.complex.addPort())
+    ports.forEach((port, i) => {
+      machine.complex.add(testEndpoint({ deviceId: i + 1 }), { port })
+    })
+    start(machine)
+    expect([1, 2, 3].map(bus => machine.read(bus, 0, 2, 2))).toEqual([1, 2, 3])
+  })
+
+  it('aligns what stands behind a window of an odd size', () => {
+    const machine = new PciMachine()
+    const port = machine.complex.addPort()
+    machine.complex.add(testEndpoint({ bars: [testBar({ size: 4 * MIB }), testBar({ index: 1 })] }), { port })
+    machine.complex.add(testEndpoint({ bars: [testBar({ size: 4 * MIB })] }))
+    start(machine)
+    expect(machine.mapped).toEqual([0xc000_0000, 0xc040_0000, 0xc080_0000])
+  })
+
+  it('does so below a port, too', () => {
+    const machine = new PciMachine()
+    const upper = machine.complex.addPort()
+    const lower = new RootPort('lower', 9)
+    upper.bus.add(lower)
+    upper.bus.add(testEndpoint({ bars: [testBar({ size: 4 * MIB })] }), { device: 0, function: 1 })
+    lower.bus.add(testEndpoint({ bars: [testBar({ size: 4 * MIB }), testBar({ index: 1 })] }))
+    start(machine)
+    expect(machine.mapped).toEqual([0xc000_0000, 0xc040_0000, 0xc080_0000])
   })
 
   it('keeps large BARs that are not prefetchable in the low window of their port', () => {

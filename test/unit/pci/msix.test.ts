@@ -205,6 +205,21 @@ describe('Msix', () => {
     expect([0, 4, 8, 12].map(at => mmio.read(TABLE + at, 4))).toEqual([0, 0, 0, 1])
   })
 
+  it('disconnects at a reset whoever asks for it', () => {
+    const host = new FakePciHost()
+    const place = { vectors: 1, bar: 0, tableOffset: 0, pbaOffset: 0x800 }
+    const msix = new Msix(
+      place,
+      host,
+      () => 0,
+      () => true,
+    )
+    msix.capability.onWrite?.(2, 2, ENABLE, new DataView(new Uint8Array([0, 0, 0, ENABLE >> 8]).buffer))
+    msix.table.write(12, 4, 0)
+    msix.reset()
+    expect(host.vectors[0]?.connects).toEqual([{ address: 0, data: 0 }, undefined])
+  })
+
   it('gives vectors the requester ID that the function has at the time', () => {
     const { vectors } = machineWithMsix()
     expect(vectors.map(vector => vector.requester())).toEqual([8, 8, 8])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Bus } from '../../../src/bus/bus.ts'
-import { PciMachine, testEndpoint } from '../../support/pci-machine.ts'
+import { loggedHandler, PciMachine, testEndpoint } from '../../support/pci-machine.ts'
 
 const ABSENT = 0xffff_ffff
 
@@ -29,6 +29,25 @@ describe('RootComplex.add', () => {
     expect(types).toEqual([0x80, 0x80, 0])
     expect(complex.root.readConfig(0, 3 << 3, 0x0c, 4)).toBe(0x0080_0000)
     expect(complex.root.readConfig(0, 3 << 3, 0x0d, 1)).toBe(0)
+  })
+
+  it('asks a function only for aligned accesses', () => {
+    const { complex } = new PciMachine()
+    const asked: string[] = []
+    const { read, write } = loggedHandler(asked)
+    complex.add({
+      name: 'test',
+      bars: [],
+      attach() {},
+      readConfig: read,
+      writeConfig: write,
+      reset() {},
+      close() {},
+    })
+    complex.root.readConfig(0, 8, 0x41, 2)
+    complex.root.writeConfig(0, 8, 0x42, 4, 0x8765_4321)
+    complex.root.readConfig(0, 8, 0x44, 4)
+    expect(asked).toEqual(['r41:1', 'r42:1', 'w42:1=21', 'w43:1=43', 'w44:1=65', 'w45:1=87', 'r44:4'])
   })
 
   it.each([

@@ -100,6 +100,22 @@ describe('RootPort', () => {
     expect(machine.mapped).toEqual([])
   })
 
+  it('leads nothing down that is only partly in its window', () => {
+    const machine = new PciMachine()
+    const port = machine.complex.addPort()
+    machine.complex.add(testEndpoint({ bars: [testBar({ size: 2 ** 21 })] }), { port })
+    machine.write(0, 1, 0x18, 4, 0x0006_0500)
+    machine.write(0, 1, COMMAND, 2, MEMORY)
+    machine.write(0, 1, 0x20, 4, 0xc000_c000)
+    machine.write(5, 0, 0x10, 4, 0xc000_0000)
+    machine.write(5, 0, COMMAND, 2, MEMORY)
+    expect(machine.mapped).toEqual([])
+    machine.write(0, 1, 0x20, 4, 0xc010_c000)
+    expect(machine.mapped).toEqual([0xc000_0000])
+    machine.write(0, 1, 0x20, 4, 0xc010_c010)
+    expect(machine.mapped).toEqual([])
+  })
+
   it('leads memory accesses down through the 64-bit prefetchable window', () => {
     const { machine } = machineWithPort()
     machine.write(5, 0, 0x10, 4, 0x0010_0000)

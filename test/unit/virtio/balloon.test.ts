@@ -65,12 +65,26 @@ describe('VirtioBalloon', () => {
   })
 
   it.each([
-    ['ascending', pfns(5, 6, 7, 20, 21), [[5 * PAGE, 3 * PAGE], [20 * PAGE, 2 * PAGE]]],
+    [
+      'ascending',
+      pfns(5, 6, 7, 20, 21),
+      [
+        [5 * PAGE, 3 * PAGE],
+        [20 * PAGE, 2 * PAGE],
+      ],
+    ],
     ['descending', pfns(7, 6, 5), [[5 * PAGE, 3 * PAGE]]],
     ['mixed and doubled', pfns(9, 7, 8, 7, 9), [[7 * PAGE, 3 * PAGE]]],
     ['the first page', pfns(0, 1), [[0, 2 * PAGE]]],
     ['over two windows of memory', pfns(WINDOW_PFN - 1, WINDOW_PFN), [[(WINDOW_PFN - 1) * PAGE, 2 * PAGE]]],
-    ['above 4 GiB', pfns(HIGH_PFN, 3), [[3 * PAGE, PAGE], [HIGH_START, PAGE]]],
+    [
+      'above 4 GiB',
+      pfns(HIGH_PFN, 3),
+      [
+        [3 * PAGE, PAGE],
+        [HIGH_START, PAGE],
+      ],
+    ],
     ['nothing', pfns(), []],
   ])('discards the pages of a list that is %s, in runs', (_, list, runs) => {
     const { discarded, harness } = setUp()
@@ -101,7 +115,11 @@ describe('VirtioBalloon', () => {
   it.each([
     ['three bytes', new Uint8Array(3), 0],
     ['a number and a half', new Uint8Array([1, 0, 0, 0, 2, 0]), 1],
-    ['more numbers than it looks at', new Uint8Array(Uint32Array.from({ length: 2 ** 16 + 4 }, (_, i) => i % 64).buffer), 64],
+    [
+      'more numbers than it looks at',
+      new Uint8Array(Uint32Array.from({ length: 2 ** 16 + 4 }, (_, i) => i % 64).buffer),
+      64,
+    ],
   ])('takes %s as what it comes to', (_, list, discards) => {
     const { discarded, harness } = setUp()
     harness.request(INFLATE, { out: [list] })
@@ -231,7 +249,15 @@ describe('VirtioBalloon free page reporting', () => {
     ['inside a page', 0x1800, 0x400, []],
     ['over the edge of a page', 0x1800, 0x1000, []],
     ['around a page', 0x1800, 0x2000, [[0x2000, 0x1000]]],
-    ['over two windows of memory', 0x3f_f000, 0x2000, [[0x3f_f000, 0x1000], [0x40_0000, 0x1000]]],
+    [
+      'over two windows of memory',
+      0x3f_f000,
+      0x2000,
+      [
+        [0x3f_f000, 0x1000],
+        [0x40_0000, 0x1000],
+      ],
+    ],
   ])('discards the whole pages of a buffer %s', (_, address, size, runs) => {
     const { discarded, harness } = setUp()
     report(harness, 3, address, size)

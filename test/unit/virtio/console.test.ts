@@ -182,7 +182,12 @@ describe('VirtioConsole with one console', () => {
     harness.driver(RX0).add({ out: [bytes('wrong')] })
     harness.driver(RX0).add({ in: [1] })
     device.notify(RX0)
-    expect(harness.driver(RX0).pollAll().map(({ written }) => written)).toEqual([0, 1])
+    expect(
+      harness
+        .driver(RX0)
+        .pollAll()
+        .map(({ written }) => written),
+    ).toEqual([0, 1])
     expect(harness.logged).toHaveLength(1)
   })
 

@@ -1,6 +1,7 @@
 /** A network backend in plain memory: what a device sends and receives, under the test's control. */
-import { GuestMemory } from '../../../src/memory/guest-memory.ts'
+
 import type { Extents } from '../../../src/memory/extents.ts'
+import { GuestMemory } from '../../../src/memory/guest-memory.ts'
 import { HEADER_SIZE } from '../../../src/virtio/net-header.ts'
 import { type NetBackend, type NetEvents, type NetPort, TOO_LARGE, WOULD_BLOCK } from '../../../src/virtio/net-port.ts'
 

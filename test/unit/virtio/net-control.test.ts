@@ -45,7 +45,13 @@ function passes(harness: DeviceHarness, backend: FakeNetBackend, body: Uint8Arra
 
 /** VIRTIO_NET_CTRL_MAC_TABLE_SET with both tables. */
 function tables(unicast: readonly Uint8Array[], multicast: readonly Uint8Array[]): number[] {
-  const table = (macs: readonly Uint8Array[]) => [macs.length & 0xff, macs.length >> 8, 0, 0, ...macs.flatMap(m => [...m])]
+  const table = (macs: readonly Uint8Array[]) => [
+    macs.length & 0xff,
+    macs.length >> 8,
+    0,
+    0,
+    ...macs.flatMap(m => [...m]),
+  ]
   return [1, 0, ...table(unicast), ...table(multicast)]
 }
 
@@ -157,7 +163,12 @@ describe('NetControl', () => {
     expect(backend.ports[1]?.roomBytes).toBe(0)
     backend.ports[1]?.incoming.push(packet(frame(61)))
     command(harness, [4, 0, 2, 0])
-    expect(harness.driver(2).pollAll().map(({ written }) => written)).toEqual([72, 73])
+    expect(
+      harness
+        .driver(2)
+        .pollAll()
+        .map(({ written }) => written),
+    ).toEqual([72, 73])
   })
 })
 
@@ -177,14 +188,30 @@ describe('NetFilter', () => {
     ['a multicast address', [], frame(60, MULTICAST), false],
     ['a multicast address of the table', [tables([], [MULTICAST])], frame(60, MULTICAST), true],
     ['a multicast address, all multicast', [[0, 1, 1]], frame(60, MULTICAST), true],
-    ['a multicast address, no multicast', [[0, 1, 1], [0, 3, 1]], frame(60, MULTICAST), false],
+    [
+      'a multicast address, no multicast',
+      [
+        [0, 1, 1],
+        [0, 3, 1],
+      ],
+      frame(60, MULTICAST),
+      false,
+    ],
     ['a multicast address, table too long', [tables([], new Array(65).fill(OTHER_MAC))], frame(60, MULTICAST), true],
     ['another address, table too long', [tables(new Array(65).fill(MULTICAST), [])], frame(60, OTHER_MAC), true],
     ['everybody', [], frame(60, BROADCAST), true],
     ['everybody, no broadcast', [[0, 5, 1]], frame(60, BROADCAST), false],
     ['a VLAN that was not asked for', [], tagged(0x123), false],
     ['a VLAN that was', [[2, 0, 0x23, 1]], tagged(0x123), true],
-    ['a VLAN that was taken back', [[2, 0, 0x23, 1], [2, 1, 0x23, 1]], tagged(0x123), false],
+    [
+      'a VLAN that was taken back',
+      [
+        [2, 0, 0x23, 1],
+        [2, 1, 0x23, 1],
+      ],
+      tagged(0x123),
+      false,
+    ],
     ['the address before the driver changed it', [[1, 1, ...OTHER_MAC]], frame(60), false],
     ['the address that the driver set', [[1, 1, ...OTHER_MAC]], frame(60, OTHER_MAC), true],
     ['nobody, a frame that is too short', [], frame(60).subarray(0, 13), false],

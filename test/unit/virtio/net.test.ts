@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { Access, type DmaSpace, IdentitySpace } from '../../../src/memory/dma-space.ts'
+import type { Extents } from '../../../src/memory/extents.ts'
+import type { GuestMemory } from '../../../src/memory/guest-memory.ts'
 import {
   VIRTIO_F_RING_EVENT_IDX,
   VIRTIO_F_RING_INDIRECT_DESC,
@@ -52,6 +55,36 @@ function post(harness: DeviceHarness, count: number, size: number, queue = RX): 
   harness.driver(queue).kick()
 }
 
+/** Makes packets of 60, 61, ... bytes available to send. */
+function addPackets(harness: DeviceHarness, count: number): void {
+  for (let i = 0; i < count; i++) harness.driver(TX).add({ out: [packet(frame(60 + i))] })
+}
+
+/** How much of each receive buffer was used. */
+function written(harness: DeviceHarness): readonly number[] {
+  return harness
+    .driver(RX)
+    .pollAll()
+    .map(used => used.written)
+}
+
+/** The identity, with a version that a test changes. */
+class ChangingSpace implements DmaSpace {
+  version = 0
+  /** Translations for buffers to write. */
+  translated = 0
+  private readonly identity: IdentitySpace
+
+  constructor(readonly memory: GuestMemory) {
+    this.identity = new IdentitySpace(memory)
+  }
+
+  translate(iova: number, length: number, access: number, extents: Extents): boolean {
+    if (access === Access.write) this.translated++
+    return this.identity.translate(iova, length, access, extents)
+  }
+}
+
 const WITHOUT_MERGING = 1n << 15n
 
 describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
@@ -77,7 +110,7 @@ describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
     const { backend, harness } = bench({ ringFeatures: features })
     post(harness, 6, 1000)
     backend.arrive(packet(frame(1500)), packet(frame(60)), packet(frame(1988)))
-    expect(harness.driver(RX).pollAll().map(({ written }) => written)).toEqual([1000, 512, 72, 1000, 1000])
+    expect(written(harness)).toEqual([1000, 512, 72, 1000, 1000])
   })
 
   it('keeps packets until the driver has buffers for them', () => {
@@ -85,7 +118,7 @@ describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
     backend.arrive(packet(frame(60)), packet(frame(61)))
     expect(backend.port.incoming).toHaveLength(2)
     post(harness, 2, 1526)
-    expect(harness.driver(RX).pollAll().map(({ written }) => written)).toEqual([72, 73])
+    expect(written(harness)).toEqual([72, 73])
   })
 
   it('waits for the rest of the buffers of a large packet', () => {
@@ -94,14 +127,14 @@ describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
     backend.arrive(packet(frame(3000)))
     expect(harness.driver(RX).poll()).toBeUndefined()
     post(harness, 2, 1000)
-    expect(harness.driver(RX).pollAll().map(({ written }) => written)).toEqual([1000, 1000, 1000, 12])
+    expect(written(harness)).toEqual([1000, 1000, 1000, 12])
   })
 
   it('drops a packet that is larger than all buffers of a full ring, and delivers the next', () => {
     const { backend, harness, device } = bench({ ringFeatures: features, queueSize: 4 })
     post(harness, 4, 100)
     backend.arrive(packet(frame(1000)), packet(frame(60)))
-    expect(harness.driver(RX).pollAll().map(({ written }) => written)).toEqual([72])
+    expect(written(harness)).toEqual([72])
     expect(device.statistics).toMatchObject({ rxDropped: 1, rxPackets: 1 })
   })
 
@@ -134,7 +167,7 @@ describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
     const { backend, harness } = bench({ ringFeatures: features })
     const driver = harness.driver(TX)
     const interrupts = driver.interrupts
-    for (let i = 0; i < 10; i++) driver.add({ out: [packet(frame(60 + i))] })
+    addPackets(harness, 10)
     driver.kick()
     expect(backend.port.sent.map(({ length }) => length)).toEqual([72, 73, 74, 75, 76, 77, 78, 79, 80, 81])
     expect(driver.interrupts - interrupts).toBe(1)
@@ -144,7 +177,7 @@ describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
   it('sends no more than a bounded number at a time, and the rest later', () => {
     const { backend, harness } = bench({ ringFeatures: features })
     const driver = harness.driver(TX)
-    for (let i = 0; i < 100; i++) driver.add({ out: [packet(frame(60))] })
+    addPackets(harness, 100)
     driver.kick()
     expect(backend.port.sent).toHaveLength(64)
     backend.runDeferred()
@@ -156,13 +189,38 @@ describe.each(RINGS)('VirtioNet on a $ring ring', ({ features }) => {
     const { backend, harness } = bench({ ringFeatures: features })
     const driver = harness.driver(TX)
     backend.port.capacity = 1
-    for (let i = 0; i < 3; i++) driver.add({ out: [packet(frame(60 + i))] })
+    addPackets(harness, 3)
     driver.kick()
     expect(driver.pollAll()).toHaveLength(1)
     backend.port.capacity = 5
     backend.events.writable(0)
     expect(driver.pollAll()).toHaveLength(2)
     expect(backend.port.sent.map(({ length }) => length)).toEqual([72, 73, 74])
+  })
+
+  it('translates the buffers that it holds anew when translations change', () => {
+    const spaces: ChangingSpace[] = []
+    const backend = new FakeNetBackend()
+    const device = new VirtioNet({ name: 'net', mac: GUEST_MAC, backend })
+    const harness = deviceHarness(device, {
+      features: device.features | features,
+      space: ({ memory }) => {
+        const space = new ChangingSpace(memory)
+        spaces.push(space)
+        return space
+      },
+    })
+    post(harness, 8, 1000)
+    backend.arrive(packet(frame(1500)))
+    const [space] = spaces as [ChangingSpace]
+    space.version++
+    space.translated = 0
+    backend.arrive(packet(frame(60)))
+    expect(space.translated).toBeGreaterThanOrEqual(6)
+    expect(written(harness)).toEqual([1000, 512, 72])
+    post(harness, 2, 1000)
+    backend.arrive(packet(frame(4000)))
+    expect(written(harness)).toEqual([1000, 1000, 1000, 1000, 12])
   })
 
   it('works again after a reset with buffers that it had taken', () => {
@@ -259,7 +317,7 @@ describe('VirtioNet', () => {
     harness.driver(RX).add({ in: [11] })
     post(harness, 1, 1526)
     backend.arrive(packet(frame(60)))
-    expect(harness.driver(RX).pollAll().map(({ written }) => written)).toEqual([0, 72])
+    expect(written(harness)).toEqual([0, 72])
     expect(harness.logged).toHaveLength(1)
   })
 
@@ -270,7 +328,11 @@ describe('VirtioNet', () => {
     ['more than 64 KiB', new Uint8Array(12 + 65_554), 'over 64 KiB'],
     ['csum_start outside', packet(frame(60), header({ flags: 1, csumStart: 60 })), 'outside of the packet'],
     ['csum_offset outside', packet(frame(60), header({ flags: 1, csumStart: 40, csumOffset: 19 })), 'outside'],
-    ['the largest csum_start', packet(frame(60), header({ flags: 1, csumStart: 65_535, csumOffset: 65_535 })), 'outside'],
+    [
+      'the largest csum_start',
+      packet(frame(60), header({ flags: 1, csumStart: 65_535, csumOffset: 65_535 })),
+      'outside',
+    ],
     ['an unknown gso_type', packet(frame(60), header({ flags: 1, gsoType: 2, gsoSize: 9 })), 'not negotiated'],
     ['UDP fragmentation', packet(frame(60), header({ flags: 1, gsoType: 3, gsoSize: 9 })), 'not negotiated'],
     ['gso_size 0', packet(frame(60), header({ flags: 1, gsoType: 1 })), 'gso_size 0'],

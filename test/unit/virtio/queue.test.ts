@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Access } from '../../../src/memory/dma-space.ts'
-import { Chain } from '../../../src/virtio/queue.ts'
+import type { Chain } from '../../../src/virtio/queue.ts'
 import { addMany, echo, echoMany, popMany, pushMany, readAll } from '../../support/echo-queue.ts'
 import { PAGE_SIZE, PagedSpace } from '../../support/paged-space.ts'
 import { runQueueModel } from '../../support/queue-model.ts'
@@ -142,6 +142,17 @@ describe.each(KINDS)('VirtQueue, $kind', ({ packed, eventIdx }) => {
     expect([driver.kick(), driver.queue.requestNotifications()]).toEqual([true, true])
   })
 
+  it('waits for the next chain once those given back were taken again', () => {
+    const driver = new VirtioDriver({ packed, eventIdx })
+    addMany(driver, 2)
+    driver.kick()
+    driver.queue.rewind(popMany(driver, 3).length)
+    popMany(driver, 3)
+    expect(driver.queue.requestNotifications()).toBe(false)
+    addMany(driver, 1)
+    expect([driver.kick(), driver.queue.requestNotifications()]).toEqual([true, true])
+  })
+
   it('takes a chain as long as the queue', () => {
     const driver = new VirtioDriver({ packed, eventIdx, size: 8 })
     driver.add({ in: Array.from({ length: 8 }, () => 1) })
@@ -174,7 +185,9 @@ describe.each(LAYOUTS)('VirtQueue, $layout, behind an IOMMU', ({ packed }) => {
   it('works with rings in scattered pages', () => {
     const { driver } = scatteredDriver(packed, 1024)
     const answers = echoMany(driver, 3000, i => ({ out: [Uint8Array.of(i & 0xff)], in: [2] }))
-    expect(answers.map(used => used.in[0]?.[0])).toEqual(Array.from({ length: 3000 }, (_, i) => i & 0xff))
+    expect(answers.map(used => [used.in[0]?.[0], used.written])).toEqual(
+      Array.from({ length: 3000 }, (_, i) => [i & 0xff, 1]),
+    )
     expect(driver.broken).toEqual([])
   })
 

@@ -3,9 +3,9 @@ import { IdentitySpace } from '../../../src/memory/dma-space.ts'
 import { Chain } from '../../../src/virtio/queue.ts'
 import { SplitQueue } from '../../../src/virtio/split-queue.ts'
 import {
-  type RawDescriptor,
   VIRTQ_DESC_F_INDIRECT as INDIRECT,
   VIRTQ_DESC_F_NEXT as NEXT,
+  type RawDescriptor,
   VIRTQ_DESC_F_WRITE as WRITE,
 } from '../../support/driver-ring.ts'
 import { addMany, echo, echoMany, popMany, pushMany } from '../../support/echo-queue.ts'
@@ -53,7 +53,10 @@ describe('SplitQueue', () => {
     ['leaves the table far', [{ flags: NEXT, next: 0xffff }], 'descriptor 65535 is not in the table'],
     [
       'reads after it writes',
-      [{ address: DATA, length: 4, flags: WRITE | NEXT, next: 1 }, { address: DATA, length: 4 }],
+      [
+        { address: DATA, length: 4, flags: WRITE | NEXT, next: 1 },
+        { address: DATA, length: 4 },
+      ],
       'a device-readable descriptor follows a device-writable one',
     ],
     [
@@ -94,7 +97,10 @@ describe('SplitQueue', () => {
     ['with a bad buffer', [{ address: HOLE, length: 9 }], {}, 'the device may not read 9 bytes at 0x40000000'],
     [
       'that reads after it writes',
-      [{ address: DATA, length: 1, flags: WRITE | NEXT, next: 1 }, { address: DATA, length: 1 }],
+      [
+        { address: DATA, length: 1, flags: WRITE | NEXT, next: 1 },
+        { address: DATA, length: 1 },
+      ],
       {},
       'a device-readable descriptor follows a device-writable one',
     ],
@@ -127,15 +133,20 @@ describe('SplitQueue', () => {
     expect([chain?.readable.size, chain?.writable.size]).toEqual([5, 7])
   })
 
-  it('takes 2^32 bytes in a chain, and not one more', () => {
-    const half = { address: 0, length: 2 ** 31 }
-    const memory = { windowBytes: 2 ** 22 }
-    expect(memory.windowBytes).toBeLessThan(half.length)
-    const driver = offered([
-      { ...half, length: 2 ** 22, flags: NEXT, next: 1 },
-      { address: 0, length: 1 },
-    ])
-    expect(popMany(driver, 1).map(({ readable }) => readable.size)).toEqual([2 ** 22 + 1])
+  it.each([
+    ['takes 2^32 bytes in a chain', 0, [2 ** 32], []],
+    ['breaks on one byte more', 1, [], ['queue 0: a chain has more than 2^32 bytes']],
+  ])('%s', (_, extra, sizes, broken) => {
+    // The same 4 MiB again and again.
+    const entries = Array.from({ length: 1024 }, (_, i) => ({
+      length: 2 ** 22,
+      flags: i < 1023 ? NEXT : 0,
+      next: i + 1,
+    }))
+    const driver = offeredTable(entries, { address: DATA, length: extra, flags: NEXT, next: 1 })
+    driver.split?.writeDescriptor(1, { address: TABLE, length: 16 * 1024, flags: INDIRECT })
+    expect(popMany(driver, 1).map(({ readable }) => readable.size)).toEqual(sizes)
+    expect(driver.broken).toEqual(broken)
   })
 
   it('breaks on a head that is not in the table', () => {

@@ -1,0 +1,37 @@
+/** The programs that back devices: the system's, or private copies out of Debian packages, fetched on first use. */
+import type { DeviceConfig } from '../machine/device/kinds.ts'
+import { type PackagedProgram, privateProgram } from '../packages/private-program.ts'
+
+const PASST: PackagedProgram = { package: 'passt', path: 'usr/bin/passt' }
+const VIRTIOFSD: PackagedProgram = { package: 'qemu-system-common', path: 'usr/lib/qemu/virtiofsd' }
+/** Where packages put virtiofsd, as it is no command for people and not in PATH. */
+const VIRTIOFSD_PLACES = ['/usr/libexec/virtiofsd', '/usr/lib/virtiofsd', '/usr/lib/qemu/virtiofsd']
+
+/** A private passt, whatever the system has. */
+export function privatePasst(): Promise<string> {
+  return privateProgram(PASST, 'install passt, or use --network mode=tap')
+}
+
+/** A private virtiofsd, whatever the system has. */
+export function privateVirtiofsd(): Promise<string> {
+  return privateProgram(VIRTIOFSD, 'install virtiofsd or qemu-system-common')
+}
+
+/** The system's virtiofsd, or a private one. */
+export async function findVirtiofsd(): Promise<string> {
+  const places = [Bun.which('virtiofsd'), ...VIRTIOFSD_PLACES]
+  for (const place of places) if (place !== null && (await Bun.file(place).exists())) return place
+  return await privateVirtiofsd()
+}
+
+/** The devices with the programs that they need named. */
+export function withPrograms(devices: readonly DeviceConfig[]): Promise<readonly DeviceConfig[]> {
+  return Promise.all(devices.map(withProgram))
+}
+
+async function withProgram(device: DeviceConfig): Promise<DeviceConfig> {
+  if (device.kind === 'network' && device.mode === 'user' && device.program === undefined)
+    return { ...device, program: Bun.which('passt') ?? (await privatePasst()) }
+  if (device.kind === 'share' && device.program === undefined) return { ...device, program: await findVirtiofsd() }
+  return device
+}

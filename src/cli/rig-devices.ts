@@ -1,0 +1,80 @@
+/**
+ * The devices of a guest that runs in the rig: what of the host's the emulated host must be given, and how its own run
+ * is told of it. Disks become its drives, folders come over virtio-fs, and the user-mode network is its own.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { BadInput } from '../base/errors.ts'
+import { type DiskConfig, defaultSerial } from '../machine/device/disk-config.ts'
+import { serveFolder } from '../machine/device/folder-server.ts'
+import { folderArchive } from '../rig/archive.ts'
+import type { SharedFolder } from '../rig/qemu.ts'
+import type { DeviceRequests } from './device-options.ts'
+import { findVirtiofsd, privatePasst, privateVirtiofsd } from './programs.ts'
+
+/** What the rig needs for a guest's devices. */
+export interface RigDevices extends AsyncDisposable {
+  readonly files: readonly { readonly path: string; readonly writable: boolean }[]
+  readonly archives: readonly string[]
+  readonly folders: readonly SharedFolder[]
+  readonly needsNetwork: boolean
+  /** The options of the inner run, given the paths of `files` there. */
+  words(paths: readonly string[]): readonly string[]
+}
+
+/** Prepares `devices`; throws `BadInput` for what the rig cannot have. */
+export async function rigDevices(devices: DeviceRequests): Promise<RigDevices> {
+  const { disks, networks, shares, rng, balloon, vsock } = devices
+  if (vsock !== undefined)
+    throw new BadInput("--vsock needs a host whose KVM runs Linux: the rig's sockets cannot be reached from here")
+  if (networks.some(({ config }) => config.mode === 'tap'))
+    throw new BadInput("--network mode=tap needs a host whose KVM runs Linux: the rig has no tap of this host's")
+  await using opened = new AsyncDisposableStack()
+  const archives: string[] = []
+  const isUser = networks.length > 0
+  if (isUser) archives.push(await folderArchive(dirname(await privatePasst()), 'tools/passt'))
+  const folders: SharedFolder[] = []
+  if (shares.length > 0) {
+    archives.push(await folderArchive(dirname(await privateVirtiofsd()), 'tools/virtiofsd'))
+    const program = await findVirtiofsd()
+    const sockets = mkdtempSync(join(tmpdir(), 'bulkhead-folders-'))
+    opened.defer(() => rmSync(sockets, { recursive: true, force: true }))
+    for (const [index, share] of shares.entries()) {
+      const socket = join(sockets, String(index))
+      opened.use(await serveFolder({ ...share, program }, socket))
+      folders.push({ tag: `folder${index}`, socket })
+    }
+  }
+  const resources = opened.move()
+  return {
+    files: disks.map(({ path, readOnly = false }) => ({ path, writable: !readOnly })),
+    archives,
+    folders,
+    needsNetwork: isUser,
+    words: paths => [
+      ...disks.flatMap((disk, index) => ['--disk', diskWords(disk, paths[index] ?? '')]),
+      ...networks.flatMap(({ words }) => ['--network', words]),
+      ...shares.flatMap(({ tag, readOnly }, index) => [
+        '--share',
+        `/folders/folder${index},${tag}${readOnly === true ? ',ro' : ''}`,
+      ]),
+      ...(rng ? ['--rng'] : []),
+      ...(balloon ? ['--balloon'] : []),
+    ],
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  }
+}
+
+/** The option for the inner run: the same disk under another path, and so with its serial number spelled out. */
+function diskWords({ path, readOnly, direct, pinned, serial, queues, io }: DiskConfig, inner: string): string {
+  return [
+    inner,
+    ...(readOnly === true ? ['ro'] : []),
+    ...(direct === true ? ['direct'] : []),
+    ...(pinned === true ? ['pinned'] : []),
+    `serial=${serial ?? defaultSerial(path)}`,
+    ...(queues === undefined ? [] : [`queues=${queues}`]),
+    ...(io === undefined ? [] : [`io=${io}`]),
+  ].join(',')
+}
