@@ -13,6 +13,7 @@ export const ENODEV = 19
 export const EBUSY = 16
 export const ENOSYS = 38
 export const ENXIO = 6
+export const EROFS = 30
 export const EOPNOTSUPP = 95
 export const EBADFD = 77
 export const ECONNRESET = 104

@@ -222,7 +222,7 @@ export class IoUring {
       const taken = this.enter(this.queued, 0, this.deferred ? IORING_ENTER_GETEVENTS : 0)
       if (taken > 0) this.queued -= taken
       // No memory for more now, or too many completions untaken: some of these will be there first.
-      else if (taken === -EAGAIN || taken === -EBUSY) return
+      else if (taken !== -EINTR) return
     }
   }
 
@@ -260,8 +260,12 @@ export class IoUring {
 
   /** Blocks until there is a completion to take. */
   wait(): void {
-    this.submit()
-    while (Atomics.load(this.words, this.cq.tail) === this.cqHead) this.enter(0, 1, IORING_ENTER_GETEVENTS)
+    for (;;) {
+      this.submit()
+      if (Atomics.load(this.words, this.cq.tail) !== this.cqHead) return
+      // What could not be handed over may be all there is: then there is nothing to block for.
+      if (this.queued === 0) this.enter(0, 1, IORING_ENTER_GETEVENTS)
+    }
   }
 
   [Symbol.dispose](): void {

@@ -55,6 +55,9 @@ export function planMachine(config: MachineConfig): BootPlan {
     throw new BadInput(`memory must be ${MIN_MEMORY_MIB} to ${MAX_MEMORY_MIB} MiB, not ${memoryMiB}: change -m`)
   if (devices.length > MAX_DEVICES)
     throw new BadInput(`a machine has at most ${MAX_DEVICES} PCI devices, not ${devices.length}: leave some out`)
+  // The ring would go on with pages that the guest no longer has.
+  if (devices.some(({ kind }) => kind === 'balloon') && devices.some(device => device.kind === 'disk' && device.pinned))
+    throw new BadInput('a balloon gives memory back that a pinned disk holds: leave out the balloon, or pinned')
   const tables = firmwareTables(cpus, busCount(config))
   const plan = planBoot({
     image: kernel.image,

@@ -16,6 +16,7 @@ import { DeviceControl, DeviceRequest } from './device-control.ts'
 import { KvmPciHost } from './interrupts.ts'
 import { Mailbox, Op, type Request, Sleep } from './mailbox.ts'
 import type { FromDevices, StartDevices } from './messages.ts'
+import { Poller } from './poller.ts'
 import { RouteTable } from './routes.ts'
 import { Timers } from './timers.ts'
 import { loadVirtio, type VirtioDevices, type VirtioMaker } from './virtio-devices.ts'
@@ -52,6 +53,9 @@ class DeviceLoop {
   private readonly request: Request = { op: 0, size: 0, address: 0, low: 0, high: 0 }
   private readonly value = new DataView(new ArrayBuffer(8))
 
+  private readonly poller: Poller
+  /** Watchers whose descriptors are ready, without a wait. */
+  private readonly check = () => this.loop.wait(0) > 0
   private readonly wake = () => {
     Atomics.store(this.sleepWord, 0, Sleep.awake)
   }
@@ -99,7 +103,10 @@ class DeviceLoop {
       debug,
       onReset: () => tell({ type: 'event', event: { type: 'reset' } }),
     })
-    this.virtio = makeVirtio(pci, host, {
+    // Each vCPU has one, and one is for this thread.
+    const spare = navigator.hardwareConcurrency > start.cpus
+    this.poller = new Poller(spare, () => this.control.pending || this.mailboxes.some(mailbox => mailbox.pending))
+    this.virtio = makeVirtio(pci, host, this.poller, {
       loop: this.loop,
       timers: this.timers,
       memory: viewRam(start.ram.blocks),
@@ -127,7 +134,9 @@ class DeviceLoop {
         this.sleep(Sleep.light, LIGHT_SLEEP_MS)
         continue
       }
+      if (this.poller.poll(this.check)) continue
       this.sleep(Sleep.deep, -1)
+      this.poller.woken()
     }
   }
 

@@ -11,6 +11,7 @@ import type { VirtioBalloon } from '../virtio/balloon.ts'
 import type { VirtioConsole } from '../virtio/console.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
 import { VirtioPci } from '../virtio/pci.ts'
+import type { QueuePoller } from '../virtio/queue-poller.ts'
 import type { DeviceEnvironment } from './device/environment.ts'
 import type { DeviceConfig, DevicePlan } from './device/kinds.ts'
 
@@ -29,19 +30,19 @@ const LOADERS: Readonly<Record<DeviceConfig['kind'], () => Promise<Create>>> = {
 }
 
 /** Builds the devices whose code has been loaded. */
-export type VirtioMaker = (pci: Pci, host: PciHost, environment: DeviceEnvironment) => VirtioDevices
+export type VirtioMaker = (pci: Pci, host: PciHost, poller: QueuePoller, environment: DeviceEnvironment) => VirtioDevices
 
 /** Loads the code of the devices in `plans`. */
 export async function loadVirtio(plans: readonly DevicePlan[], rootPorts: boolean): Promise<VirtioMaker> {
   const creators = await Promise.all(
     plans.map(async ({ kind, plan }) => ({ kind, plan, create: await LOADERS[kind]() })),
   )
-  return (pci, host, environment) => {
+  return (pci, host, poller, environment) => {
     const devices = new VirtioDevices(environment)
     for (const { kind, plan, create } of creators) {
       const device = create(plan as never, environment)
       const space = new IdentitySpace(environment.memory)
-      const transport = new VirtioPci({ device, space, host, debug: environment.debug })
+      const transport = new VirtioPci({ device, space, host, poller, debug: environment.debug })
       pci.add(transport, rootPorts ? { port: pci.addPort() } : {})
       devices.add(kind, device, transport)
     }

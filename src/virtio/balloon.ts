@@ -43,6 +43,9 @@ const MAX_PFNS = 2 ** 16
 /** Chains that one event moves in one queue before other devices get their turn. */
 const BATCH = 32
 
+/** Requests for statistics that wait for the same answer; the oldest one goes. */
+const MAX_WAITING = 16
+
 /** Where the guest's memory goes. */
 export interface BalloonMemory {
   /** Gives page-aligned guest-physical memory back to the host, as far as it is RAM; it reads as zeros afterwards. */
@@ -145,6 +148,8 @@ export class VirtioBalloon implements VirtioDevice {
   requestStatistics(onStatistics: (statistics: BalloonStatistics) => void): boolean {
     const queue = this.has(VIRTIO_BALLOON_F_STATS_VQ) ? this.host?.queue(STATISTICS) : undefined
     if (queue === undefined) return false
+    // A guest that never answers must not collect those who have given up.
+    if (this.waiting.length === MAX_WAITING) this.waiting.shift()
     this.waiting.push(onStatistics)
     if (!this.isHolding || this.held === undefined) return true
     // §5.5.6.4: the used buffer is the request; it comes back with new values.

@@ -46,6 +46,7 @@ export class PackedQueue implements VirtQueue {
   private readonly eventIdx: boolean
   private readonly indirect: boolean
   private readonly sendInterrupt: () => void
+  private readonly isPolled: () => boolean
   private readonly onBroken: (reason: string) => void
   private readonly ring: RingArea
   private readonly driverEvent: RingArea
@@ -82,6 +83,7 @@ export class PackedQueue implements VirtQueue {
     this.eventIdx = options.eventIdx
     this.indirect = options.indirect
     this.sendInterrupt = options.interrupt
+    this.isPolled = options.isPolled ?? (() => false)
     this.onBroken = options.onBroken
     this.ring = new RingArea('descriptor ring', areas.desc, size * DESC_SIZE, 16, Access.read | Access.write)
     this.driverEvent = new RingArea('driver event area', areas.driver, EVENT_SIZE, 4, Access.read)
@@ -174,6 +176,12 @@ export class PackedQueue implements VirtQueue {
   }
 
   requestNotifications(): boolean {
+    if (!this.isPolled()) return this.armNotifications()
+    this.suppressNotifications()
+    return this.hasNew
+  }
+
+  armNotifications(): boolean {
     if (!this.ready()) return false
     // What was given back is known already: the wish is for what comes behind it.
     let unseen = this.nextAvail + this.slotsRewound
@@ -184,6 +192,17 @@ export class PackedQueue implements VirtQueue {
     }
     if (this.eventIdx) this.storeEvent(RING_EVENT_FLAGS_DESC, unseen | (wrap << 15))
     else this.storeEvent(RING_EVENT_FLAGS_ENABLE, 0)
+    return isAvailable(this.loadFlags(unseen), wrap)
+  }
+
+  get hasNew(): boolean {
+    if (!this.ready()) return false
+    let unseen = this.nextAvail + this.slotsRewound
+    let wrap = this.availWrap
+    if (unseen >= this.size) {
+      unseen -= this.size
+      wrap ^= 1
+    }
     return isAvailable(this.loadFlags(unseen), wrap)
   }
 

@@ -5,6 +5,7 @@
 import type { DmaSpace } from '../memory/dma-space.ts'
 import { PackedQueue } from './packed-queue.ts'
 import type { QueueAreas, VirtQueue } from './queue.ts'
+import type { IdleQueue, QueuePoller } from './queue-poller.ts'
 import { SplitQueue } from './split-queue.ts'
 
 /** In queue_msix_vector and msix_config: no vector. */
@@ -28,10 +29,13 @@ export interface QueueOwner {
   /** Sends a used buffer notification by MSI-X vector `vector`, or by the pin. */
   interrupt(vector: number): void
   queueBroken(reason: string): void
+  /** The queue may have chains. */
+  notify(slot: QueueSlot): void
+  readonly poller: QueuePoller | undefined
 }
 
 /** Registers and life of a queue. */
-export class QueueSlot {
+export class QueueSlot implements IdleQueue {
   size: number
   vector = VIRTIO_MSI_NO_VECTOR
   /** queue_enable reads 1. */
@@ -85,6 +89,7 @@ export class QueueSlot {
         this.interrupts++
         this.owner.interrupt(this.vector)
       },
+      isPolled: () => this.owner.poller?.watch(this) === true,
       onBroken: (reason: string) => {
         if (this.live) this.owner.queueBroken(reason)
       },
@@ -92,6 +97,11 @@ export class QueueSlot {
     this.made = kind.packed ? new PackedQueue(options) : new SplitQueue(options)
     this.enabled = true
     return undefined
+  }
+
+  /** A poller found chains. */
+  serve(): void {
+    this.owner.notify(this)
   }
 
   /** Back to power-on; the counters stay. */

@@ -22,6 +22,7 @@ import type { FeatureNegotiation } from './pci-features.ts'
 import type { OnceLog } from './pci-log.ts'
 import { type QueueOwner, QueueSlot, VIRTIO_MSI_NO_VECTOR } from './pci-queue.ts'
 import type { VirtQueue } from './queue.ts'
+import type { QueuePoller } from './queue-poller.ts'
 
 /** Status bits that the driver sets; it never clears one but by writing 0 (§2.1.1). */
 const DRIVER_BITS =
@@ -65,6 +66,7 @@ export class Transport implements VirtioHost, QueueOwner {
     readonly negotiation: FeatureNegotiation,
     private readonly bus: TransportBus,
     private readonly lines: OnceLog,
+    readonly poller: QueuePoller | undefined,
   ) {
     this.slots = device.queueSizes.map((size, index) => new QueueSlot(index, size, this))
   }
@@ -195,7 +197,7 @@ export class Transport implements VirtioHost, QueueOwner {
     for (const slot of this.slots) this.notify(slot)
   }
 
-  private notify(slot: QueueSlot): void {
+  notify(slot: QueueSlot): void {
     const queue = slot.queue
     if (queue === undefined || queue.isBroken || !this.bus.mayAccessMemory) return
     this.device.notify(slot.index)

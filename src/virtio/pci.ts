@@ -37,6 +37,7 @@ import {
 import { OnceLog } from './pci-log.ts'
 import { Transport, type TransportBus } from './pci-transport.ts'
 import { PciWindow } from './pci-window.ts'
+import type { QueuePoller } from './queue-poller.ts'
 
 /** ISR status, §4.1.4.5. */
 const Isr = { queue: 1, config: 2 } as const
@@ -50,6 +51,8 @@ export interface VirtioPciOptions {
   readonly accessPlatform?: boolean
   /** Offers VIRTIO_F_RING_PACKED. Default: false. */
   readonly packed?: boolean
+  /** Looks at queues in the place of notifications. */
+  readonly poller?: QueuePoller
   readonly debug: (message: string) => void
 }
 
@@ -77,12 +80,12 @@ export class VirtioPci implements PciFunction, TransportBus, BusHandler {
   private readonly layout: BarLayout
   private isr = 0
 
-  constructor({ device, space, host, accessPlatform = false, packed = false, debug }: VirtioPciOptions) {
+  constructor({ device, space, host, accessPlatform = false, packed = false, poller, debug }: VirtioPciOptions) {
     this.name = device.name
     this.device = device
     this.layout = layoutBar(device.queueSizes.length)
     const negotiation = new FeatureNegotiation(device, { accessPlatform, packed })
-    this.transport = new Transport(device, space, negotiation, this, new OnceLog(device.name, debug))
+    this.transport = new Transport(device, space, negotiation, this, new OnceLog(device.name, debug), poller)
     this.common = new CommonConfig(this.transport, this.layout.vectors)
     this.config = new DeviceConfig(device, this.transport)
     this.doorbells = new Doorbells(host, queue => this.transport.ring(queue))

@@ -67,6 +67,10 @@ export interface VirtQueue {
    * again. Chains that were given back do not count: a device that waits for more than it found would never wait.
    */
   requestNotifications(): boolean
+  /** `requestNotifications` without a poller's say (queue-poller.ts). */
+  armNotifications(): boolean
+  /** Whether the driver added chains since the last `pop` that found none. */
+  readonly hasNew: boolean
   /** Whether `pop` would find a chain now. */
   readonly hasAvailable: boolean
   /** Whether the driver broke the queue. */

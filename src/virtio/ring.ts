@@ -27,6 +27,8 @@ export interface QueueOptions {
   readonly indirect: boolean
   /** Sends a used buffer notification to the driver. */
   readonly interrupt: () => void
+  /** Asked for notifications, before they are armed: true if somebody looks at the queue instead. */
+  readonly isPolled?: () => boolean
   /** Called once, when the driver broke the queue; never from the constructor. */
   readonly onBroken: (reason: string) => void
   /** Split: both indexes to start from; 0 if absent. */

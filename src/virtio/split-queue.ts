@@ -40,6 +40,7 @@ export class SplitQueue implements VirtQueue {
   private readonly eventIdx: boolean
   private readonly indirect: boolean
   private readonly sendInterrupt: () => void
+  private readonly isPolled: () => boolean
   private readonly onBroken: (reason: string) => void
   private readonly desc: RingArea
   private readonly avail: RingArea
@@ -72,6 +73,7 @@ export class SplitQueue implements VirtQueue {
     this.eventIdx = eventIdx
     this.indirect = options.indirect
     this.sendInterrupt = options.interrupt
+    this.isPolled = options.isPolled ?? (() => false)
     this.onBroken = options.onBroken
     // used_event and avail_event follow the rings.
     const tail = eventIdx ? 2 : 0
@@ -170,15 +172,24 @@ export class SplitQueue implements VirtQueue {
   }
 
   requestNotifications(): boolean {
+    if (!this.isPolled()) return this.armNotifications()
+    this.suppressNotifications()
+    return this.hasNew
+  }
+
+  armNotifications(): boolean {
     if (!this.ready()) return false
-    // What was given back is known already: the wish is for what comes behind it.
-    const unseen = (this.nextAvail + this.rewound) & 0xffff
+    const unseen = this.unseen()
     if (this.eventIdx) {
       const { used } = this
       const eventAt = used.at(RING + USED_ELEM_SIZE * this.size)
       Atomics.store(used.halves, eventAt >>> 1, unseen)
     } else this.storeUsedFlags(0)
     return this.loadAvailIdx() !== unseen
+  }
+
+  get hasNew(): boolean {
+    return this.ready() && this.loadAvailIdx() !== this.unseen()
   }
 
   get hasAvailable(): boolean {
@@ -212,6 +223,11 @@ export class SplitQueue implements VirtQueue {
     this.mapped = false
     this.onBroken(`queue ${this.index}: ${reason}`)
     return false
+  }
+
+  /** Index of the first entry not seen yet: what was given back is known, so the wish is for what comes behind it. */
+  private unseen(): number {
+    return (this.nextAvail + this.rewound) & 0xffff
   }
 
   private loadAvailIdx(): number {

@@ -8,7 +8,7 @@ import { buildBenchGuest, measureTscKhz, type Report, runBenchGuest } from './be
 import { type BenchMachine, type BenchParts, BULKHEAD, QEMU_MACHINES, requireMachines } from './bench-machines.ts'
 import { Workshop } from './c-program.ts'
 import { EchoTap } from './echo-tap.ts'
-import { median, medianRatio, printTable } from './table.ts'
+import { median, printTable } from './table.ts'
 
 const ROUNDS = 5
 const MIB = 2 ** 20
@@ -129,16 +129,18 @@ function printFigures({ title, machines, rows }: Group, reports: readonly Report
     return [
       row.name,
       ...samples.map(values => format(row, median(values))),
-      ratio(row, own, peer).toFixed(2),
-      ratio(row, own, best).toFixed(2),
+      ...compare(row, own, peer),
+      compare(row, own, best)[0] ?? '',
     ]
   })
-  const head = ['', ...machines.map(machine => machine.name), 'to QEMU', 'to the best']
+  const head = ['', ...machines.map(machine => machine.name), 'to QEMU', 'range', 'to the best']
   printTable(`virtio, ${title}: times as fast`, head, lines)
 }
 
-function ratio(row: Row, own: readonly number[], peer: readonly number[]): number {
-  return row.metric === 'median' ? medianRatio(peer, own) : medianRatio(own, peer)
+/** The median of the rounds' ratios, and the least and the greatest of them. */
+function compare(row: Row, own: readonly number[], peer: readonly number[]): string[] {
+  const ratios = own.map((value, round) => speedup(row, value, peer[round] ?? Number.NaN))
+  return [median(ratios).toFixed(2), `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`]
 }
 
 function speedup(row: Row, own: number, peer: number): number {

@@ -32,7 +32,7 @@ interface Page {
 /** A DmaSpace and a watch on its memory. */
 export class FuzzSpace implements DmaSpace {
   readonly memory: GuestMemory
-  version = 0
+  private generation = 0
   private readonly pages = new Map<number, Page>()
   /** Granted pages by their place in memory. */
   private readonly granted = new Map<number, Page>()
@@ -62,10 +62,24 @@ export class FuzzSpace implements DmaSpace {
     }
   }
 
+  /** Queues ask for this at every step, so a loop over one shows here. */
+  get version(): number {
+    this.step()
+    return this.generation
+  }
+
+  /** All translations are void, even if they come out the same. */
+  takeVersion(): void {
+    this.generation++
+  }
+
   /** For the device. */
   get dmaSpace(): DmaSpace {
     if (!this.isIdentity) return this
-    return Object.assign(new IdentitySpace(this.memory), { translate: this.translate.bind(this) })
+    return Object.defineProperties(new IdentitySpace(this.memory), {
+      translate: { value: this.translate.bind(this) },
+      version: { get: () => this.version },
+    })
   }
 
   translate(iova: number, length: number, access: number, extents: Extents): boolean {
@@ -116,7 +130,7 @@ export class FuzzSpace implements DmaSpace {
   /** From now on all memory is there, by its own address. */
   open(): void {
     this.isOpen = true
-    this.version++
+    this.takeVersion()
   }
 
   /** Throws when the device wrote where it may not. */

@@ -2,9 +2,9 @@
 import { constants, fstatSync } from 'node:fs'
 import { createChannelMemory, type DiskChannel, stopChannel } from '../../backend/disk-thread.ts'
 import { BadInput, SysError } from '../../base/errors.ts'
-import { ENOENT } from '../../host/errno.ts'
+import { EACCES, ENOENT, EPERM, EROFS } from '../../host/errno.ts'
 import { EventFd } from '../../host/eventfd.ts'
-import { closeFd, openFd } from '../../host/fd.ts'
+import { closeFd, openFd, setNonBlocking } from '../../host/fd.ts'
 import { blockGeometry, lockFile, takesDirect, unlockFile } from '../../host/file.ts'
 import { IoUring } from '../../host/io-uring.ts'
 import type { BlockSizes } from '../../virtio/blk-backend.ts'
@@ -56,12 +56,11 @@ export async function openDisk(config: DiskConfig, cpus: number): Promise<OpenDe
   lock(path, fd, readOnly, warnings)
   opened.defer(() => unlockFile(fd))
   const { bytes, geometry } = sizes(path, fd)
-  const size = bytes - (bytes % SECTOR_SIZE)
-  if (size !== bytes)
-    warnings.push(`disk ${path} has ${bytes} bytes: the guest sees ${size}, the last whole sector's end`)
   const directAlignment = direct ? alignment(path, fd, geometry.logical) : 0
   // An aligned guest's requests go straight to the disk.
   const logical = Math.max(geometry.logical, directAlignment)
+  const size = bytes - (bytes % logical)
+  if (size !== bytes) warnings.push(`disk ${path} has ${bytes} bytes: the guest sees ${size}, in blocks of ${logical}`)
   const event = opened.use(EventFd.create())
   const channel = usesThread ? await startThread(fd, event.fd, opened) : undefined
   return {
@@ -92,12 +91,16 @@ function openFile(path: string, readOnly: boolean, direct: boolean): number {
   } catch (error) {
     if (!(error instanceof SysError)) throw error
     if (error.errno === ENOENT) throw new BadInput(`disk ${path} does not exist: make it with truncate -s SIZE ${path}`)
-    throw new BadInput(`disk ${path} cannot be opened${readOnly ? '' : ' for writing'}: ${error.code}`, {
-      cause: error,
-    })
+    const isRefused = !readOnly && [EACCES, EPERM, EROFS].includes(error.errno)
+    const hint = isRefused ? ` for writing: write ${path},ro to only read it` : ''
+    throw new BadInput(`disk ${path} cannot be opened${hint} (${error.code})`, { cause: error })
   }
   const status = fstatSync(fd)
-  if (status.isFile() || status.isBlockDevice()) return fd
+  if (status.isFile() || status.isBlockDevice()) {
+    // io_uring would answer EAGAIN rather than wait.
+    setNonBlocking(fd, false)
+    return fd
+  }
   closeFd(fd)
   throw new BadInput(`disk ${path} is neither a file nor a block device`)
 }

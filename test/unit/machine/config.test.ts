@@ -34,6 +34,13 @@ describe('planMachine', () => {
     expect(plan.entry).toMatchObject({ mode: 'protected', eip: LOAD_ADDRESS + 0x40 })
   })
 
+  it('refuses a balloon beside a disk that pins guest memory', () => {
+    const disk = { kind: 'disk' as const, path: 'disk.img' }
+    const balloon = { kind: 'balloon' as const }
+    expect(() => planMachine(config({ devices: [{ ...disk, pinned: true }, balloon] }))).toThrow(BadInput)
+    expect(() => planMachine(config({ devices: [disk, balloon] }))).not.toThrow()
+  })
+
   it('puts the ACPI tables into guest memory, with one entry for each vCPU', () => {
     const size = (cpus: number) =>
       planMachine(config({ cpus })).segments.reduce((sum, { bytes }) => sum + bytes.length, 0)

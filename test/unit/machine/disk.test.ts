@@ -52,19 +52,16 @@ describe('openDisk', () => {
   it.each([
     ['short', 'short'],
     ['a-name-of-more-than-20-bytes', 'f-more-than-20-bytes'],
-    ['ein-übermäßig-läng-name', 'rmäßig-läng-name'],
+    ['ein-übermaessig-langer-n', 'bermaessig-langer-n'],
   ])('takes the end of the file name as the serial number: %s', async (name, expected) => {
-    const { serial } = await planOf({ path: image(name) })
-    expect(expected.endsWith(serial) || serial.endsWith(expected)).toBe(true)
-    expect(Buffer.byteLength(serial)).toBeLessThanOrEqual(20)
-    expect(serial).not.toContain('\ufffd')
+    expect((await planOf({ path: image(name) })).serial).toBe(expected)
   })
 
   it('leaves out the last part of a sector, and says so', async () => {
     const path = image(undefined, 1000)
     expect(await planOf({ path })).toMatchObject({
       size: 512,
-      warnings: [`disk ${path} has 1000 bytes: the guest sees 512, the last whole sector's end`],
+      warnings: [`disk ${path} has 1000 bytes: the guest sees 512, in blocks of 512`],
     })
   })
 
@@ -77,7 +74,8 @@ describe('openDisk', () => {
   it.each([
     ['a missing file', () => join(DIRECTORY, 'none'), {}, 'does not exist: make it with truncate -s SIZE'],
     ['a directory', () => directory(), { readOnly: true }, 'is neither a file nor a block device'],
-    ['a directory to write to', () => directory(), {}, 'cannot be opened for writing: EISDIR'],
+    ['a directory to write to', () => directory(), {}, 'cannot be opened (EISDIR)'],
+    ['a file that nobody may write', () => '/proc/sys/kernel/ostype', {}, 'ostype,ro to only read it (EACCES)'],
     ['a character device', () => '/dev/null', {}, 'is neither a file nor a block device'],
     ['no queues', () => image(), { queues: 0 }, 'queues must be 1 to 16, not 0'],
     ['too many queues', () => image(), { queues: 17 }, 'queues must be 1 to 16, not 17'],

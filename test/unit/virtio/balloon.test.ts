@@ -223,6 +223,14 @@ describe('VirtioBalloon statistics', () => {
     expect(device.requestStatistics(() => {})).toBe(false)
   })
 
+  it('go to the 16 latest of those who wait', () => {
+    const { device, harness } = setUp()
+    const told: number[] = []
+    repeat(20, i => device.requestStatistics(() => told.push(i)))
+    harness.send(STATS, { out: [stats()] })
+    expect(told).toEqual(Array.from({ length: 16 }, (_, i) => i + 4))
+  })
+
   it('use no buffer of before a reset', () => {
     const { device, harness } = setUp()
     harness.send(STATS, { out: [stats()] })
