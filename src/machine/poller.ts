@@ -23,11 +23,12 @@ export class Poller implements QueuePoller {
   constructor(
     private readonly enabled: boolean,
     private readonly interrupted: () => boolean,
+    private readonly now: () => number = () => performance.now(),
   ) {}
 
   watch(idle: IdleQueue): boolean {
     if (!this.enabled) return false
-    this.idleSinceMs = performance.now()
+    this.idleSinceMs = this.now()
     if (this.limitMs === 0) return false
     if (!this.idle.includes(idle)) this.idle.push(idle)
     return true
@@ -35,7 +36,7 @@ export class Poller implements QueuePoller {
 
   /** The thread was woken: learns how long the driver took. */
   woken(): void {
-    if (this.enabled) this.learn(performance.now() - this.idleSinceMs)
+    if (this.enabled) this.learn(this.now() - this.idleSinceMs)
   }
 
   /**
@@ -44,14 +45,14 @@ export class Poller implements QueuePoller {
    */
   poll(check: () => boolean): boolean {
     if (this.idle.length === 0) return false
-    const start = performance.now()
+    const start = this.now()
     do {
       if (this.serveNew()) {
-        this.learn(performance.now() - this.idleSinceMs)
+        this.learn(this.now() - this.idleSinceMs)
         return true
       }
       if (this.interrupted() || check()) return true
-    } while (performance.now() - start < this.limitMs)
+    } while (this.now() - start < this.limitMs)
     this.limitMs = 0
     return this.giveUp()
   }

@@ -121,7 +121,7 @@ export class BlkRequest implements BlockRequest {
     // A sector number above 2^53 is rounded, but stays above any capacity.
     const sector = this.chain.readable.getU64(HEADER_SECTOR)
     if (size % alignment !== 0) return this.refuse(VIRTIO_BLK_S_IOERR, 'a size is no multiple of the block size')
-    if (sector > capacitySectors || size / SECTOR_SIZE > capacitySectors - sector)
+    if (size / SECTOR_SIZE > capacitySectors - sector)
       return this.refuse(VIRTIO_BLK_S_IOERR, 'a request ends behind the disk')
     this.offset = sector * SECTOR_SIZE
     this.size = size
@@ -144,8 +144,7 @@ export class BlkRequest implements BlockRequest {
     const known = this.op === BlockOp.discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
     if ((flags & ~known) !== 0) return this.refuse(VIRTIO_BLK_S_UNSUPP, 'a segment has unknown flags')
     if (sectors > MAX_SEGMENT_SECTORS) return this.refuse(VIRTIO_BLK_S_IOERR, 'a segment is too long')
-    if (sector > capacitySectors || sectors > capacitySectors - sector)
-      return this.refuse(VIRTIO_BLK_S_IOERR, 'a segment ends behind the disk')
+    if (sectors > capacitySectors - sector) return this.refuse(VIRTIO_BLK_S_IOERR, 'a segment ends behind the disk')
     this.offset = sector * SECTOR_SIZE
     this.size = sectors * SECTOR_SIZE
     this.unmap = flags !== 0

@@ -67,14 +67,14 @@ describe('a run', () => {
   })
 
   it('that is killed leaves no process, and the next run of its name removes the rest', async () => {
-    const run = startGuest(place, ['-n', 'guest', ...WAITING])
+    const run = startGuest(place, ['--name', 'guest', ...WAITING])
     await run.saw('waiting\n')
     run.child.kill('SIGKILL')
     expect((await run.result).status).toBe(137)
     // The kernel ends the emulator with its parent, in its own time.
     await gone(place)
     expect(place.files()).toContain('run/bulkhead/guest.sock')
-    expect(await runGuest(place, ['-n', 'guest', '--', 'echo', 'next'])).toMatchObject({ status: 0, stdout: 'next\n' })
+    expect(await runGuest(place, ['--name', 'guest', '--', 'echo', 'next'])).toMatchObject({ status: 0, stdout: 'next\n' })
     expect(place.leftovers()).toEqual([])
   })
 })

@@ -12,7 +12,7 @@ const place = new Place({ ownCache: false })
 let run: CliRun
 beforeAll(async () => {
   await prepareGuest()
-  run = startGuest(place, ['-n', 'guest', '-m', '256', '--', 'sh', '-c', SCRIPT], { timeoutMs: 3 * BOOT_LIMIT_MS })
+  run = startGuest(place, ['--name', 'guest', '-m', '256', '--', 'sh', '-c', SCRIPT], { timeoutMs: 3 * BOOT_LIMIT_MS })
   await run.saw('NMIs 0\n')
 }, SETUP_LIMIT_MS)
 afterAll(async () => {
@@ -97,7 +97,7 @@ describe.sequential('a guest that runs', () => {
   })
 
   it('keeps its name', async () => {
-    const second = await place.bulkhead(['run', '--loglevel', 'error', '-n', 'guest', '--', 'true'])
+    const second = await place.bulkhead(['run', '--loglevel', 'error', '--name', 'guest', '--', 'true'])
     expect(second).toMatchObject({ status: 2, stdout: '', stderr: lineWith('called "guest" runs already') })
   })
 

@@ -23,7 +23,7 @@ let place: Place
 let run: CliRun
 beforeEach(async () => {
   place = new Place({ ownCache: true })
-  run = place.start(['run', '--host', 'kvm', '-k', KERNEL, '-m', '16', '-n', 'guest'])
+  run = place.start(['run', '--host', 'kvm', '-k', KERNEL, '-m', '16', '--name', 'guest'])
   await run.saw('spinning\n')
 })
 afterEach(async () => {
@@ -105,7 +105,7 @@ describeUnless(missingKvm(), 'an instance that runs', () => {
   })
 
   it('keeps its name: a second one is refused and the first goes on', async () => {
-    const second = await ask('run', '--host', 'kvm', '-k', KERNEL, '-n', 'guest')
+    const second = await ask('run', '--host', 'kvm', '-k', KERNEL, '--name', 'guest')
     expect(second).toMatchObject({ status: 2, stdout: '', stderr: lineWith('called "guest" runs already') })
     expect((await statOf('guest')).pid).toBe(run.child.pid)
   })
@@ -138,7 +138,7 @@ describeUnless(missingKvm(), 'an instance that runs', () => {
   it('gives its name to the next one when it is killed', async () => {
     run.child.kill('SIGKILL')
     await run.result
-    run = place.start(['run', '--host', 'kvm', '-k', KERNEL, '-n', 'guest'])
+    run = place.start(['run', '--host', 'kvm', '-k', KERNEL, '--name', 'guest'])
     await run.saw('spinning\n')
     expect((await statOf('guest')).pid).toBe(run.child.pid)
   })
@@ -146,7 +146,7 @@ describeUnless(missingKvm(), 'an instance that runs', () => {
 
 describeUnless(missingKvm(), 'two instances', () => {
   it('are listed by name and paused one by one or together', async () => {
-    const other = place.start(['run', '--host', 'kvm', '-k', KERNEL, '-n', 'another'])
+    const other = place.start(['run', '--host', 'kvm', '-k', KERNEL, '--name', 'another'])
     await other.saw('spinning\n')
     await told('pause', 'guest')
     const states = async () =>

@@ -17,12 +17,14 @@ describe('bulkhead help', () => {
     expect([...listed].map(match => match[1])).toEqual(NAMES)
   })
 
-  it.each(NAMES)('%s shows how it is called and every option of its own', async name => {
+  it.each(NAMES)('%s shows how it is called and every option of its own that it does not hide', async name => {
     const text = await shown('help', name)
     const { usage, options } = COMMANDS[name]!
     expect(text.split('\n')[0]).toBe(`usage: bulkhead ${usage}`)
-    const listed = [...text.matchAll(/^ {2}(?:-([a-z]), | {4})--([a-z]+)(?: (\S+))? {2,}\S/gm)]
-    const own = Object.entries(await options()).map(([option, { short, value }]) => [short, option, value])
+    const listed = [...text.matchAll(/^ {2}(?:-([a-z]), | {4})--([a-z-]+)(?: (\S+))? {2,}\S/gm)]
+    const own = Object.entries(await options())
+      .filter(([, { hidden }]) => hidden !== true)
+      .map(([option, { short, value }]) => [short, option, value])
     expect(listed.map(([, short, option, value]) => [short, option, value])).toEqual(own)
   })
 

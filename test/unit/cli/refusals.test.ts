@@ -41,7 +41,7 @@ describe('bulkhead run', () => {
     ['-m', '64'],
     ['--cpus', '1'],
     ['-p', 'quiet'],
-    ['-n', 'guest'],
+    ['--name', 'guest'],
     ['--host', 'rig'],
     ['--timeout', '1'],
   ])('refuses %s %s when it is given twice', (option, value) =>
@@ -76,7 +76,7 @@ describe('bulkhead run', () => {
   )
 
   it('refuses a name that does not fit a socket address', () =>
-    refuses(['run', '-n', 'n'.repeat(100), '--', 'true'], 'is too long: use a shorter one'))
+    refuses(['run', '--name', 'n'.repeat(100), '--', 'true'], 'is too long: use a shorter one'))
 
   it.each([
     [['--'], '-- is followed by the command to run in the guest'],

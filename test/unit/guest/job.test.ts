@@ -74,6 +74,14 @@ describe('jobCpio', () => {
     expect(archive.length % 4).toBe(0)
   })
 
+  it('tells of shared folders and the network, in a setup that a command and a shell both have', () => {
+    const rest = { terminal: undefined, shares: ['a', 'b'], network: 'user' } as const
+    const setup = "BULKHEAD_SHARES='a b'\nBULKHEAD_NETWORK=user\n"
+    expect(names(jobCpio({ argv: ['true'], ...rest }))).toContain(setup)
+    expect(names(jobCpio({ argv: undefined, ...rest }))).toContain(setup)
+    expect(names(jobCpio({ argv: undefined, ...rest }))).toContain('bulkhead/setup\0')
+  })
+
   it('holds only the terminal for an interactive shell', () => {
     const archive = jobCpio({ argv: undefined, terminal: { rows: 33, cols: 99 }, term: "x'y" })
 

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { constants, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -98,6 +98,13 @@ describe('openDisk', () => {
     await expect(openDisk({ kind: 'disk', path, readOnly: second }, 1)).rejects.toThrow(`disk ${path} is in use`)
     await resources[Symbol.asyncDispose]()
     expect((await planOf({ path, readOnly: second })).readOnly).toBe(second)
+  })
+
+  it('leaves the file blocking: io_uring answers EAGAIN for others where it would have to wait', async () => {
+    const { plan, resources } = await openDisk({ kind: 'disk', path: image() }, 1)
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${plan.fd}`, 'latin1'))
+    await resources[Symbol.asyncDispose]()
+    expect(Number.parseInt(flags![1]!, 8) & constants.O_NONBLOCK).toBe(0)
   })
 
   it('lets readers share a file', async () => {

@@ -35,6 +35,13 @@ describe('jobScript', () => {
     expect(source(job, 'echo "$DISKS|$CLOCK|$MARK|$MODE"')).toBe('04 05|1700000000|a b|pipes\n')
   })
 
+  it('names archives, folders and the network only where the job has them', () => {
+    const print = 'echo "$ARCHIVES|$FOLDERS|$NETWORK"'
+    expect(source(JOB, print)).toBe('||\n')
+    const job = { ...JOB, archives: ['/dev/vdc', '/dev/vdd'], folders: ['a', 'b'], network: true }
+    expect(source(job, print)).toBe('/dev/vdc /dev/vdd|a b|1\n')
+  })
+
   it('describes a terminal with its size', () => {
     expect(source({ ...JOB, connection: { rows: 33, columns: 99 } }, 'echo "$MODE $ROWS $COLUMNS"')).toBe(
       'terminal 33 99\n',

@@ -47,6 +47,20 @@ describe('qemuArguments', () => {
     expect(values(args, '-incoming')).toEqual(incoming)
   })
 
+  it('opens its memory to the servers of shared folders, and gives each folder a device', () => {
+    const folders = [{ tag: 'folder0', socket: '/with,comma' }]
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'open' }, [], folders)
+    expect(values(args, '-object')).toEqual(['memory-backend-memfd,id=ram,size=1536M,share=on'])
+    expect(values(args, '-chardev')).toContain('socket,id=folder0,path=/with,,comma')
+    expect(values(args, '-device')).toContain('vhost-user-fs-pci,chardev=folder0,tag=folder0')
+  })
+
+  it('has a network of its own, so that a saved state fits jobs with and without', () => {
+    const args = argumentsFor({ kind: 'own' })
+    expect(values(args, '-netdev')).toEqual(['user,id=network'])
+    expect(values(args, '-device')).toContain('virtio-net-pci,netdev=network,romfile=,addr=04.0')
+  })
+
   it('has the same devices whatever the job brings, so that a saved state fits', () => {
     const devices = values(argumentsFor({ kind: 'own' }), '-device')
     expect(values(argumentsFor({ kind: 'own' }, ['/a', '/b']), '-device')).toEqual(devices)
@@ -64,9 +78,10 @@ describe('qemuArguments', () => {
     expect(blockDevices(argumentsFor({ kind: 'own' }, files))).toHaveLength(1 + DRIVE_SLOTS + 2)
   })
 
-  it('opens a writable file for writing, with a lock', () => {
+  it('opens a writable file for writing, with a lock, and lets it have holes', () => {
     const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, [{ hostPath: '/d', writable: true }])
     expect(blockDevices(args)[1]).toMatchObject({ 'read-only': false, file: { locking: 'auto' } })
+    expect(blockDevices(args)[1]).toMatchObject({ discard: 'unmap', file: { discard: 'unmap' } })
   })
 
   it.each(['/with,comma', '/with "quote', '/with space'])('passes the file %s as it is', path => {
@@ -80,9 +95,9 @@ describe('qemuArguments', () => {
 
 describe('driveSlot', () => {
   it.each([
-    [0, '04'],
-    [5, '09'],
-    [6, '0a'],
+    [0, '05'],
+    [4, '09'],
+    [5, '0a'],
   ])('puts drive %i in PCI slot %s', (index, slot) => {
     expect(driveSlot(index)).toBe(slot)
   })
