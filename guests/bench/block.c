@@ -82,7 +82,7 @@ static void run_requests(const struct options *options, uint32_t type, uint32_t 
   unsigned data_parts = options->segment == 0 ? 1 : (size + options->segment - 1) / options->segment;
   uint64_t left = options->count, done = 0;
   run.places = size < SECTOR ? 1 : sectors * SECTOR / size;
-  if (run.places == 0 || data_parts + 2 > MAX_PARTS || size % data_parts != 0) fail("the request does not fit the disk");
+  if (run.places == 0 || data_parts + 2 > MAX_PARTS || size % data_parts != 0) fail("no such request fits");
   virtio_reset(device, VIRTIO_BLK_F_FLUSH | ring_features(options));
   queue_set_up(&run.queue, device, 0, 0, data_parts + 2, options->interrupts);
   virtio_start(device);

@@ -81,7 +81,7 @@ on_device_interrupt:
   iretq
 
 /*
- * Halts for CPL 3 (interrupts.c), rdi: the count of interrupts that the caller has seen. Sleeps unless there was another
+ * Halts for CPL 3 (interrupts.c), rdi: the count of interrupts that the caller has seen. Sleeps unless there was one
  * since. The way in is an undefined instruction: page-table KVM does not emulate the int instruction.
  */
   .globl halt

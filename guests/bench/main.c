@@ -1,7 +1,7 @@
 /*
- * The bench guest. Words of the command line: `tsc_khz=N` first, then tests, each `NAME[,OPTION=VALUE...]`, run in their
- * order; options are the fields of struct options (test.h). Every figure is a line `WORD.metric value unit` on COM1. The
- * machine ends with status 1 (debug exit of 0) after the last test, with 3 after an error.
+ * The bench guest. Words of the command line: `tsc_khz=N` first, then tests, each `NAME[,OPTION=VALUE...]`, run in
+ * their order; options are the fields of struct options (test.h). Every figure is a line `WORD.metric value unit` on
+ * COM1. The machine ends with status 1 (debug exit of 0) after the last test, with 3 after an error.
  */
 #include "memory.h"
 #include "pci.h"

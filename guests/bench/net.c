@@ -1,6 +1,6 @@
 /*
- * virtio-net, VIRTIO 1.2 §5.1, towards test/bench/echo.c on the other side of the tap. Frames with ETHERTYPE_REQUEST ask
- * that program for something; all others are nothing to the host and dropped by its stack.
+ * virtio-net, VIRTIO 1.2 §5.1, towards test/bench/echo.c on the other side of the tap. Frames with ETHERTYPE_REQUEST
+ * ask that program for something; all others are nothing to the host and dropped by its stack.
  */
 #include "memory.h"
 #include "print.h"
@@ -140,7 +140,8 @@ static void start_net(struct net *net, const struct options *options) {
   queue_set_up(&net->send, net->device, SEND, 1, parts, INTERRUPTS_OFF);
   virtio_start(net->device);
   for (unsigned slot = 0; slot < net->receive.slots; slot++) {
-    queue_lay(&net->receive, slot, &(struct part){(uintptr_t)net->buffers + slot * BUFFER_BYTES, BUFFER_BYTES, true}, 1);
+    struct part part = {(uintptr_t)net->buffers + slot * BUFFER_BYTES, BUFFER_BYTES, true};
+    queue_lay(&net->receive, slot, &part, 1);
     queue_submit(&net->receive, slot);
   }
   queue_notify(&net->receive);

@@ -1,4 +1,4 @@
-/* PCI by configuration mechanism 1 (PCI Local Bus 3.0 §3.2.2.3.2). The firmware has placed all BARs and bus numbers. */
+/* PCI by configuration mechanism 1 (PCI Local Bus 3.0 §3.2.2.3.2). The firmware has placed BARs and bus numbers. */
 #include "pci.h"
 #include "print.h"
 

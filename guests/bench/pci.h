@@ -18,7 +18,7 @@ uint32_t pci_read(const struct pci_function *function, uint8_t offset, unsigned 
 void pci_write16(const struct pci_function *function, uint8_t offset, uint16_t value);
 /* Offset of the next capability with this id behind `after` (0: the first), or 0. */
 uint8_t pci_capability(const struct pci_function *function, uint8_t id, uint8_t after);
-/* Calls `visit` for every function on the root bus and behind its bridges; memory BARs are decoded and mapped by then. */
+/* Calls `visit` for every function on the root bus and behind its bridges; memory BARs are mapped by then. */
 void pci_scan(void (*visit)(const struct pci_function *));
 
 #endif

@@ -1,5 +1,7 @@
-/* Split virtqueues. Ring indexes are read through volatile and ordered as VIRTIO 1.2 §2.7.13 demands; x86 needs a fence
- * only between a store and a later load. */
+/*
+ * Split virtqueues. Ring indexes are read through volatile and ordered as VIRTIO 1.2 §2.7.13 demands; x86 needs a fence
+ * only between a store and a later load.
+ */
 #include "queue.h"
 #include "memory.h"
 #include "print.h"
@@ -111,7 +113,8 @@ void queue_notify(struct queue *queue) {
 int queue_take(struct queue *queue, uint32_t *length) {
   if (queue->used[1] == queue->used_index) return -1;
   order();
-  const volatile uint32_t *element = (const volatile uint32_t *)(queue->used + 2) + (queue->used_index & (queue->size - 1)) * 2;
+  const volatile uint32_t *elements = (const volatile uint32_t *)(queue->used + 2);
+  const volatile uint32_t *element = elements + (queue->used_index & (queue->size - 1)) * 2;
   uint32_t id = element[0];
   if (length != NULL) *length = element[1];
   queue->used_index++;

@@ -2,7 +2,7 @@
  * The device thread: owns every device model. Serves the vCPUs' mailboxes, the main thread's requests and the timers;
  * sleeps in epoll_wait otherwise.
  */
-import { createPci, createPlatform, type Platform } from '../arch/index.ts'
+import { createPci, createPlatform, type Platform } from '../arch/devices.ts'
 import { BadInput } from '../base/errors.ts'
 import { Bus } from '../bus/bus.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'

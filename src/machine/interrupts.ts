@@ -2,7 +2,7 @@
  * Interrupts and doorbells of PCI functions, by KVM: an irqfd per vector with a route in the GSI table, an irqfd with
  * resampling per interrupt line, an ioeventfd per doorbell. Belongs to the device thread.
  */
-import { FIRST_MSI_GSI, pciLineGsi, pinRoutes } from '../arch/index.ts'
+import { FIRST_MSI_GSI, pciLineGsi, pinRoutes } from '../arch/devices.ts'
 import { type InterruptLine, SharedLine } from '../bus/interrupt-line.ts'
 import { EPOLLET, EPOLLIN, type EventLoop } from '../host/event-loop.ts'
 import { EventFd } from '../host/eventfd.ts'

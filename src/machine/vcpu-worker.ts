@@ -2,7 +2,7 @@
  * A vCPU's thread: creates the vCPU, then loops in KVM_RUN until the main thread stops it. Answers what it can from
  * the route table; asks the device thread for everything else.
  */
-import { setupCpu, setupCpuid } from '../arch/index.ts'
+import { setupCpu, setupCpuid } from '../arch/cpu.ts'
 import { EventFd } from '../host/eventfd.ts'
 import { threadId } from '../host/signals.ts'
 import { Kvm } from '../kvm/kvm.ts'

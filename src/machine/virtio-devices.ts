@@ -3,14 +3,14 @@
  * in the order of the configuration.
  */
 
-import type { Pci } from '../arch/index.ts'
+import type { Pci } from '../arch/devices.ts'
 import { BadInput } from '../base/errors.ts'
 import { IdentitySpace } from '../memory/dma-space.ts'
 import type { PciHost } from '../pci/host.ts'
 import type { VirtioBalloon } from '../virtio/balloon.ts'
 import type { VirtioConsole } from '../virtio/console.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
-import { VirtioPci } from '../virtio/pci.ts'
+import type { VirtioPci } from '../virtio/pci.ts'
 import type { QueuePoller } from '../virtio/queue-poller.ts'
 import type { DeviceEnvironment } from './device/environment.ts'
 import type { DeviceConfig, DevicePlan } from './device/kinds.ts'
@@ -35,11 +35,14 @@ export type VirtioMaker = (pci: Pci, host: PciHost, poller: QueuePoller, environ
 /** Loads the code of the devices in `plans`. */
 export async function loadVirtio(plans: readonly DevicePlan[], rootPorts: boolean): Promise<VirtioMaker> {
   const creators = await Promise.all(
-    plans.map(async ({ kind, plan }) => ({ kind, plan, create: await LOADERS[kind]() })),
+    plans.map(async ({ kind, plan }) => {
+      const [create, { VirtioPci }] = await Promise.all([LOADERS[kind](), import('../virtio/pci.ts')])
+      return { kind, plan, create, VirtioPci }
+    }),
   )
   return (pci, host, poller, environment) => {
     const devices = new VirtioDevices(environment)
-    for (const { kind, plan, create } of creators) {
+    for (const { kind, plan, create, VirtioPci } of creators) {
       const device = create(plan as never, environment)
       const space = new IdentitySpace(environment.memory)
       const transport = new VirtioPci({ device, space, host, poller, debug: environment.debug })

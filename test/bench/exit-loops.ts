@@ -1,5 +1,6 @@
 /** The loops that `exits.ts` compares. Each measures nanoseconds per exit; all but one may be idle at any time. */
-import { prepareVm, ramRanges, setupCpu, setupCpuid } from '../../src/arch/index.ts'
+import { setupCpu, setupCpuid } from '../../src/arch/cpu.ts'
+import { prepareVm, ramRanges } from '../../src/arch/index.ts'
 import { Kvm } from '../../src/kvm/kvm.ts'
 import type { RunPage } from '../../src/kvm/run-page.ts'
 import { KVM_EXIT_IO, KVM_EXIT_MMIO } from '../../src/kvm/uapi.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { pciLineGsi } from '../../src/arch/index.ts'
+import { pciLineGsi } from '../../src/arch/devices.ts'
 import { EventLoop } from '../../src/host/event-loop.ts'
 import { KvmPciHost } from '../../src/machine/interrupts.ts'
 import { BareGuest, DEVICE } from '../support/bare-guest.ts'

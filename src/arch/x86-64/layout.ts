@@ -45,6 +45,9 @@ export const LAPIC_ADDRESS = 0xfee0_0000
 export const KVM_IDENTITY_MAP_ADDRESS = 0xfffb_c000
 export const KVM_TSS_ADDRESS = KVM_IDENTITY_MAP_ADDRESS + 4 * KIB
 
+/** Serial ports a machine has (platform.ts). */
+export const SERIAL_PORTS = 4
+
 /** ISA interrupt lines of the devices, as the DSDT (firmware/dsdt.asl) names them. */
 export const IRQ = { keyboard: 1, com2: 3, com1: 4, rtc: 8, sci: 9, com3: 10, com4: 11, aux: 12 } as const
 

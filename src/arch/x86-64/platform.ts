@@ -24,9 +24,6 @@ import { SystemControl } from '../../devices/system-control.ts'
 import type { Timer } from '../../devices/timer.ts'
 import { IRQ, PCI_HOLE_END } from './layout.ts'
 
-/** Serial ports a machine has. */
-export const SERIAL_PORTS = 4
-
 const COM = [
   { name: 'COM1', port: 0x3f8, irq: IRQ.com1 },
   { name: 'COM2', port: 0x2f8, irq: IRQ.com2 },
