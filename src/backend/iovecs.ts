@@ -11,6 +11,8 @@ const MOST = 1022
 /** Room behind the longest queue, so that used entries are moved out only now and then. */
 const CAPACITY = 4 * MOST
 
+const REPLACED_WORDS = IOVEC_SIZE / 4
+
 /**
  * Pieces of memory in order. The memory is guest RAM, which stays mapped for as long as its machine; whether it may
  * still be used (reset, translation) is the owner's to know.
@@ -18,6 +20,9 @@ const CAPACITY = 4 * MOST
 export class Iovecs {
   private readonly entries = new CBuffer((CAPACITY + 2) * IOVEC_SIZE)
   private first = 0
+  /** What `restore` puts back, and where. */
+  private readonly replaced = new Uint32Array(REPLACED_WORDS)
+  private replacedAt = 0
   /** Entries. */
   count = 0
   /** Bytes in all of them. */
@@ -45,15 +50,32 @@ export class Iovecs {
 
   /** Appends memory of ours, which the caller keeps alive. At most two of these, without a check. */
   appendMemory(pointer: number, size: number): void {
-    this.setEnd(pointer, size)
+    setU64(this.entries.view, this.end, pointer)
+    setU64(this.entries.view, this.end + 8, size)
     this.count++
     this.size += size
   }
 
-  /** Puts an entry behind the last one, uncounted: the next `append` replaces it. */
-  setEnd(pointer: number, size: number): void {
-    setU64(this.entries.view, this.end, pointer)
-    setU64(this.entries.view, this.end + 8, size)
+  /** Bytes of the first `count` entries. */
+  sizeOf(count: number): number {
+    let size = 0
+    for (let i = 0; i < count; i++) size += this.lengthOf(i)
+    return size
+  }
+
+  /** Puts another entry in the place of entry `index`, or behind the last one, until `restore`. */
+  replace(index: number, pointer: number, size: number): void {
+    const { view } = this.entries
+    const at = (this.first + index) * IOVEC_SIZE
+    this.replacedAt = at
+    for (let i = 0; i < REPLACED_WORDS; i++) this.replaced[i] = view.getUint32(at + 4 * i, true)
+    setU64(view, at, pointer)
+    setU64(view, at + 8, size)
+  }
+
+  restore(): void {
+    const { view } = this.entries
+    for (let i = 0; i < REPLACED_WORDS; i++) view.setUint32(this.replacedAt + 4 * i, this.replaced[i] as number, true)
   }
 
   /** Removes the first `count` entries. */
@@ -78,10 +100,10 @@ export class Iovecs {
     })
   }
 
-  /** Copies `size` bytes from `pointer` to the start. */
-  copyIn(pointer: number, size: number): void {
+  /** Copies `size` bytes from `pointer` to `offset`. */
+  copyIn(pointer: number, size: number, offset = 0): void {
     let at = pointer
-    this.visit(0, size, (address, length) => {
+    this.visit(offset, size, (address, length) => {
       copyMemory(address, at, length)
       at += length
     })
