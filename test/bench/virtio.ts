@@ -10,7 +10,7 @@ import { Workshop } from './c-program.ts'
 import { EchoTap } from './echo-tap.ts'
 import { median, printTable } from './table.ts'
 
-const ROUNDS = 5
+const ROUNDS = 3
 const MIB = 2 ** 20
 const DISK_MIB = 256
 
@@ -24,6 +24,8 @@ interface Row {
 
 interface Group {
   readonly title: string
+  /** Run before the rows in each machine, and not reported: a JIT compiler needs a second of work to get going. */
+  readonly warmUp: string
   readonly machines: readonly BenchMachine[]
   readonly rows: readonly Row[]
 }
@@ -49,12 +51,12 @@ const EXITS: readonly Row[] = [
 const NETWORK: readonly Row[] = [
   latency('echo, 60 bytes, no interrupts', 'net-echo,size=60,count=2000'),
   latency('echo, 60 bytes, guest halts', 'net-echo,size=60,count=2000,interrupts=halt'),
-  rate('send, 60 bytes', 'net-send,size=60,count=200000'),
-  rate('send, 1514 bytes', 'net-send,size=1514,count=200000'),
-  bandwidth('send, 64 KiB segments', 'net-send,size=65549,segmentation=1,count=20000'),
-  rate('receive, 60 bytes', 'net-receive,size=60,count=100000'),
-  rate('receive, 1514 bytes', 'net-receive,size=1514,count=100000'),
-  bandwidth('receive, 64 KiB segments', 'net-receive,size=65000,segmentation=1,count=10000'),
+  rate('send, 60 bytes', 'net-send,size=60,count=1000000'),
+  rate('send, 1514 bytes', 'net-send,size=1514,count=500000'),
+  bandwidth('send, 64 KiB segments', 'net-send,size=65549,segmentation=1,count=50000'),
+  rate('receive, 60 bytes', 'net-receive,size=60,count=500000'),
+  rate('receive, 1514 bytes', 'net-receive,size=1514,count=500000'),
+  bandwidth('receive, 64 KiB segments', 'net-receive,size=65000,segmentation=1,count=50000'),
 ]
 const DOORBELL: readonly Row[] = [
   ...INTERRUPTS.map(([name, mode]) => latency(`disk id, interrupts ${name}`, `blk-id,count=2000,interrupts=${mode}`)),
@@ -64,22 +66,27 @@ const DOORBELL: readonly Row[] = [
   latency('16 random bytes', 'rng,size=16,count=2000'),
 ]
 const DISK: readonly Row[] = [
-  rate('4 KiB random read, depth 1', 'blk-read,count=4000'),
-  rate('4 KiB random read, depth 32', 'blk-read,depth=32,count=40000'),
-  rate('4 KiB random read, depth 32, guest halts', 'blk-read,depth=32,count=40000,interrupts=halt'),
-  bandwidth('128 KiB sequential read, depth 8', 'blk-read,depth=8,size=131072,sequential=1,count=8000'),
-  bandwidth('same, 32 segments', 'blk-read,depth=8,size=131072,segment=4096,sequential=1,count=8000'),
-  rate('4 KiB random write, depth 1', 'blk-write,count=4000'),
-  rate('4 KiB random write, depth 32', 'blk-write,depth=32,count=20000'),
+  rate('4 KiB random read, depth 1', 'blk-read,count=20000'),
+  rate('4 KiB random read, depth 32', 'blk-read,depth=32,count=300000'),
+  rate('4 KiB random read, depth 32, guest halts', 'blk-read,depth=32,count=200000,interrupts=halt'),
+  bandwidth('128 KiB sequential read, depth 8', 'blk-read,depth=8,size=131072,sequential=1,count=20000'),
+  bandwidth('same, 32 segments', 'blk-read,depth=8,size=131072,segment=4096,sequential=1,count=20000'),
+  rate('4 KiB random write, depth 1', 'blk-write,count=10000'),
+  rate('4 KiB random write, depth 32', 'blk-write,depth=32,count=50000'),
 ]
 
 const FEW = [BULKHEAD, ...QEMU_MACHINES.slice(0, 1)]
 const ALL = [BULKHEAD, ...QEMU_MACHINES]
 const GROUPS: readonly Group[] = [
-  { title: 'exits', machines: FEW, rows: EXITS },
-  { title: 'from the doorbell to the used ring', machines: ALL, rows: DOORBELL },
-  { title: 'disk, a cached file', machines: ALL, rows: DISK },
-  { title: 'network, a tap with an echo program', machines: FEW, rows: NETWORK },
+  { title: 'exits', machines: FEW, warmUp: 'common-config,count=3000', rows: EXITS },
+  { title: 'from the doorbell to the used ring', machines: ALL, warmUp: 'blk-read,count=30000', rows: DOORBELL },
+  { title: 'disk, a cached file', machines: ALL, warmUp: 'blk-read,depth=32,count=250000', rows: DISK },
+  {
+    title: 'network, a tap with an echo program',
+    machines: FEW,
+    warmUp: 'net-echo,size=60,count=5000 net-send,size=60,count=700000 net-receive,size=60,count=600000',
+    rows: NETWORK,
+  },
 ]
 
 /** Measures and prints; throws `Skip` without QEMU, a compiler, KVM or taps. */
@@ -98,8 +105,12 @@ export async function virtio(): Promise<void> {
 }
 
 /** The reports of each machine, one a round; the machines take turns. */
-async function measure({ machines, rows }: Group, parts: BenchParts, tscKhz: number): Promise<readonly Report[][]> {
-  const words = [`tsc_khz=${tscKhz}`, ...rows.map(row => row.word)].join(' ')
+async function measure(
+  { machines, rows, warmUp }: Group,
+  parts: BenchParts,
+  tscKhz: number,
+): Promise<readonly Report[][]> {
+  const words = [`tsc_khz=${tscKhz}`, warmUp, ...rows.map(row => row.word)].join(' ')
   const reports: Report[][] = machines.map(() => [])
   // The first round warms up the page cache.
   for (let round = 0; round <= ROUNDS; round++)
