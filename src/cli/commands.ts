@@ -67,7 +67,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: async words => (await import('./debug.ts')).debug(words),
   },
   rig: {
-    usage: 'rig shell | rig run [OPTIONS] -- COMMAND...',
+    usage: 'rig shell [OPTIONS] | rig run [OPTIONS] -- COMMAND...',
     summary: 'a shell, or a command, in the emulated host',
     options: async () => (await import('./rig-commands.ts')).RIG_OPTIONS,
     run: async words => (await import('./rig-commands.ts')).rig(words),

@@ -9,6 +9,7 @@ import { Machine, type Outcome } from '../machine/machine.ts'
 import type { RunRequest } from './run-options.ts'
 import type { Session } from './session.ts'
 import { ENDING_SIGNALS, type End, judge, SIGPIPE, Status } from './status.ts'
+import { type TerminalSize, watchTerminalSize } from './terminal.ts'
 
 /** What a run needs to know besides its request. */
 export interface RunContext {
@@ -16,6 +17,8 @@ export interface RunContext {
   readonly session: Session
   /** Ends the run when nobody takes its output any more. */
   readonly outputClosed: Promise<void>
+  /** The user's terminal is this process's own, and the guest's. */
+  readonly ownsTerminal: boolean
 }
 
 /** Runs the guest to its end. */
@@ -26,6 +29,8 @@ export async function runOnKvm(request: RunRequest, config: MachineConfig, conte
   const facts = { name: request.name, kernel: config.kernel.name, startedMs: performance.now() }
   let handler: ControlHandler = machineControl(machine, facts)
   using _control = await openControl(request.name, (method, params) => handler(method, params))
+  const onResize = ({ cols, rows }: TerminalSize) => machine.ports[0]?.resize(cols, rows)
+  using _watch = context.ownsTerminal ? watchTerminalSize(onResize) : undefined
   const interruption = new Interruption(request.timeoutMs, context.outputClosed, () => machine.stop())
   try {
     for (;;) {

@@ -9,7 +9,7 @@ import type { RunRequest } from './run-options.ts'
 import { pump } from './session.ts'
 import { ENDING_SIGNALS, type End, SIGPIPE } from './status.ts'
 import { streamWriter } from './streams.ts'
-import { guestEscapes, terminalSize, writeMessage } from './terminal.ts'
+import { guestEscapes, type TerminalSize, terminalSize, watchTerminalSize, writeMessage } from './terminal.ts'
 
 /** What the rig's run needs to know besides its request. */
 export interface RigRunOptions {
@@ -107,6 +107,8 @@ async function connectStreams(run: RigRun, relay: RigRelay, ownsTerminal: boolea
     sendBreak: () => void relay.request('break', {}).catch(() => {}),
   }
   const filter = guestEscapes(guest, text => void process.stderr.write(text))
+  const onResize = (size: TerminalSize) => void relay.request('resize', { ...size }).catch(() => {})
+  using _watch = ownsTerminal ? watchTerminalSize(onResize) : undefined
   void pump(bytes => run.stdin(ownsTerminal ? filter.filter(bytes) : bytes)).then(() => run.stdin(null))
   const pass = async (from: AsyncIterable<Uint8Array>, to: NodeJS.WriteStream) => {
     const write = streamWriter(to, onClosed)

@@ -73,7 +73,8 @@ async function runHere(
       : new (await import('./command-session.ts')).CommandSession({ log, terminal, escapes, virtio, onClosed })
   const devices = [...(session.console === undefined ? [] : [session.console]), ...(config.devices ?? [])]
   const machine = { ...config, devices: await withPrograms(devices), flowControl: session.flowControl }
-  const end = await runOnKvm(request, machine, { log, session, outputClosed: closed.promise })
+  const context = { log, session, outputClosed: closed.promise, ownsTerminal: escapes }
+  const end = await runOnKvm(request, machine, context)
   if (end.message !== undefined && end.status !== Status.timeout)
     for (const line of session.lastLines()) log.error(`guest: ${line}`)
   return end

@@ -81,6 +81,13 @@ export function terminalSize(): TerminalSize {
   return { rows: process.stdout.rows || 24, cols: process.stdout.columns || 80 }
 }
 
+/** Calls `listener` with the terminal's new size, until the result is disposed. */
+export function watchTerminalSize(listener: (size: TerminalSize) => void): Disposable {
+  const onResize = () => listener(terminalSize())
+  process.stdout.on('resize', onResize)
+  return { [Symbol.dispose]: () => void process.stdout.off('resize', onResize) }
+}
+
 /**
  * Makes the terminal raw until the result is disposed, or the process exits in whatever way it can notice. The raw mode
  * of the runtime goes on turning line feeds into new lines; the guest has done that where it is wanted.

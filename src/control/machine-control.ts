@@ -70,6 +70,9 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
         return readMemory(machine, params)
       case 'balloon':
         return machine.deviceCommand('balloon', { targetMiB: balloonTarget(machine, params) })
+      case 'resize':
+        machine.ports[0]?.resize(terminalEdge(params, 'cols'), terminalEdge(params, 'rows'))
+        return null
       case 'nmi':
         return machine.withVcpu(vcpuIndex(machine, params), vcpu => vcpu.nmi())
       case 'sysrq':
@@ -106,6 +109,14 @@ function balloonTarget(machine: Machine, params: Readonly<Record<string, unknown
   if (typeof keep !== 'number' || !Number.isInteger(keep) || keep < 1 || keep > memoryMiB)
     throw new BadInput(`the guest can keep 1 to ${memoryMiB} MiB`)
   return memoryMiB - keep
+}
+
+/** One measure of a terminal, which the device has 16 bits for. */
+function terminalEdge(params: Readonly<Record<string, unknown>>, name: 'cols' | 'rows'): number {
+  const size = params[name]
+  if (typeof size !== 'number' || !Number.isInteger(size) || size < 0 || size > 0xffff)
+    throw new BadInput(`a terminal's ${name} are 0 to 65535`)
+  return size
 }
 
 /** Reads physical memory, or virtual memory through a vCPU's page tables; the bytes as base64. */

@@ -48,11 +48,11 @@ export class EventLoop {
 
   /**
    * Blocks until something is ready or `timeoutMs` has passed (-1: for ever), and calls the watchers. `onWake` is
-   * called before them, for those who want to know that the thread is awake.
+   * called before them with how many are ready, for those who want to know that the thread is awake.
    */
-  wait(timeoutMs: number, onWake?: () => void): number {
+  wait(timeoutMs: number, onWake?: (ready: number) => void): number {
     const ready = this.epoll.wait(this.deferred.length > 0 ? 0 : timeoutMs)
-    onWake?.()
+    onWake?.(ready)
     // Not by index into a list: a watcher may unwatch another descriptor of the same round.
     this.isCalling = true
     for (let i = 0; i < ready; i++) {

@@ -17,6 +17,7 @@ import { KvmPciHost } from './interrupts.ts'
 import { Mailbox, Op, type Request, Sleep } from './mailbox.ts'
 import type { FromDevices, StartDevices } from './messages.ts'
 import { Poller } from './poller.ts'
+import { type DeviceWork, runRounds } from './rounds.ts'
 import { RouteTable } from './routes.ts'
 import { Timers } from './timers.ts'
 import { loadVirtio, type VirtioDevices, type VirtioMaker } from './virtio-devices.ts'
@@ -27,6 +28,9 @@ declare const self: Worker
 /** How long the thread looks again for posted writes before it sleeps until woken. */
 const LIGHT_SLEEP_MS = 1
 
+/** Requests of one vCPU before the next one has its turn: what a mailbox holds. */
+const REQUESTS = 64
+
 /** A console's rings as the device thread uses them. */
 interface Console {
   readonly output: ByteRing
@@ -34,7 +38,7 @@ interface Console {
 }
 
 /** The loop's state. */
-class DeviceLoop {
+class DeviceLoop implements DeviceWork {
   private readonly vm: Vm
   private readonly doorbell: EventFd
   private readonly control: DeviceControl
@@ -54,6 +58,7 @@ class DeviceLoop {
   private readonly value = new DataView(new ArrayBuffer(8))
 
   private readonly poller: Poller
+  private readonly opened: DisposableStack
   /** Watchers whose descriptors are ready, without a wait. */
   private readonly check = () => this.loop.wait(0) > 0
   private readonly wake = () => {
@@ -62,6 +67,10 @@ class DeviceLoop {
 
   constructor(start: StartDevices, makeVirtio: VirtioMaker) {
     const { shared } = start
+    // Closed in reverse order, also when building the rest fails.
+    using opened = new DisposableStack()
+    opened.use(this.timers)
+    opened.use(this.loop)
     this.vm = new Vm(start.vmFd, start.runPageSize)
     this.doorbell = new EventFd(start.doorbellFd)
     this.control = new DeviceControl(shared.device)
@@ -95,7 +104,8 @@ class DeviceLoop {
       onDebugExit: status => tell({ type: 'event', event: { type: 'debugExit', status } }),
       debug,
     })
-    const host = new KvmPciHost(this.vm, this.loop)
+    const warn = (message: string) => tell({ type: 'warning', message })
+    const host = opened.use(new KvmPciHost(this.vm, this.loop, warn))
     const pci = createPci({
       ports: this.ports,
       mmio: this.mmio,
@@ -117,48 +127,54 @@ class DeviceLoop {
         inputRoom: port => tell({ type: 'portInputRoom', port }),
         guestOpened: (port, isOpen) => tell({ type: 'portOpened', port, isOpen }),
       },
-      warn: message => tell({ type: 'warning', message }),
+      warn,
     })
+    opened.use(this.virtio)
     pci.start()
     this.routes.setPorts(this.ports.ranges())
     this.loop.watch(this.doorbell.fd, EPOLLIN, () => this.doorbell.take())
     this.loop.watch(this.timers.fd, EPOLLIN, () => this.timers.fire())
-  }
-
-  /** Serves until the main thread asks for a stop. */
-  run(): void {
-    for (;;) {
-      const worked = this.serve()
-      if (this.control.pending && !this.obey()) return
-      if (worked) {
-        this.sleep(Sleep.light, LIGHT_SLEEP_MS)
-        continue
-      }
-      if (this.poller.poll(this.check)) continue
-      this.sleep(Sleep.deep, -1)
-      this.poller.woken()
-    }
+    this.opened = opened.move()
   }
 
   [Symbol.dispose](): void {
-    this.virtio.close()
-    this.loop[Symbol.dispose]()
-    this.timers[Symbol.dispose]()
+    this.opened.dispose()
   }
 
-  /** Answers what waits in the mailboxes; true if there was something. */
-  private serve(): boolean {
+  /** Answers what waits in the mailboxes. */
+  serve(): boolean {
     let worked = false
     for (const mailbox of this.mailboxes)
-      while (mailbox.peek(this.request)) {
+      for (let count = 0; count < REQUESTS && mailbox.peek(this.request); count++) {
         this.answer(mailbox)
         worked = true
       }
     return worked
   }
 
+  look(): void {
+    this.loop.wait(0)
+  }
+
+  get isPolling(): boolean {
+    return this.poller.isWatching
+  }
+
+  poll(): boolean {
+    return this.poller.poll(this.check)
+  }
+
+  doze(): void {
+    this.block(Sleep.light, LIGHT_SLEEP_MS)
+  }
+
+  sleep(): void {
+    this.block(Sleep.deep, -1)
+    this.poller.woken()
+  }
+
   /** Blocks until something happens, at most `timeoutMs`; announces it so that the vCPUs know whether to ring. */
-  private sleep(kind: number, timeoutMs: number): void {
+  private block(kind: number, timeoutMs: number): void {
     Atomics.store(this.sleepWord, 0, kind)
     // After the announcement: what came before it may not have rung.
     if (this.control.pending || this.mailboxes.some(mailbox => mailbox.pending)) {
@@ -192,7 +208,8 @@ class DeviceLoop {
   }
 
   /** Does what the main thread asked for; false when the thread has to end. */
-  private obey(): boolean {
+  obey(): boolean {
+    if (!this.control.pending) return true
     const requests = this.control.take()
     if ((requests & DeviceRequest.outputRoom) !== 0) {
       for (const port of this.platform.serial) port.outputReady()
@@ -256,7 +273,7 @@ async function serve(start: StartDevices): Promise<void> {
   const virtio = await loadVirtio(start.devices, start.rootPorts)
   using loop = new DeviceLoop(start, virtio)
   tell({ type: 'ready' })
-  loop.run()
+  runRounds(loop)
 }
 
 self.onmessage = async ({ data: start }: MessageEvent<StartDevices>) => {

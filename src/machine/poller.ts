@@ -37,7 +37,12 @@ export class Poller implements QueuePoller {
     return true
   }
 
-  /** The thread was woken: learns how long the driver took. */
+  /** There are queues that are looked at, whose drivers do not notify. */
+  get isWatching(): boolean {
+    return this.idle.length > 0
+  }
+
+  /** The thread was woken, and has not served anything yet: learns how long the driver took. */
   woken(): void {
     if (this.enabled) this.learn(this.now() - this.idleSinceMs)
   }
@@ -51,11 +56,7 @@ export class Poller implements QueuePoller {
     const start = this.now()
     do {
       // The descriptors are a system call, the queues are memory.
-      for (let look = 0; look < LOOKS; look++)
-        if (this.serveNew()) {
-          this.learn(this.now() - this.idleSinceMs)
-          return true
-        }
+      for (let look = 0; look < LOOKS; look++) if (this.serveNew()) return true
       if (this.interrupted() || check()) return true
     } while (this.now() - start < this.limitMs)
     this.limitMs = 0
@@ -67,6 +68,8 @@ export class Poller implements QueuePoller {
       const idle = this.idle[i] as IdleQueue
       if (idle.queue?.hasNew !== true) continue
       this.idle.splice(i, 1)
+      // Before the queue is served, and idle again.
+      this.learn(this.now() - this.idleSinceMs)
       idle.serve()
       return true
     }

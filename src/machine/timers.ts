@@ -42,8 +42,8 @@ export class Timers {
     this.timerFd.take()
     const now = performance.now()
     const due = [...this.armed].filter(timer => timer.deadlineMs <= now)
-    for (const timer of due) this.armed.delete(timer)
-    for (const timer of due) timer.expired()
+    // One may cancel another, or arm it again.
+    for (const timer of due) if (this.armed.delete(timer)) timer.expired()
     this.rearm()
   }
 

@@ -74,7 +74,10 @@ describe('a run', () => {
     // The kernel ends the emulator with its parent, in its own time.
     await gone(place)
     expect(place.files()).toContain('run/bulkhead/guest.sock')
-    expect(await runGuest(place, ['--name', 'guest', '--', 'echo', 'next'])).toMatchObject({ status: 0, stdout: 'next\n' })
+    expect(await runGuest(place, ['--name', 'guest', '--', 'echo', 'next'])).toMatchObject({
+      status: 0,
+      stdout: 'next\n',
+    })
     expect(place.leftovers()).toEqual([])
   })
 })

@@ -58,8 +58,8 @@ describeUnless(noRoom, 'a guest of 6 GiB', () => {
   it('has its memory on both sides of the PCI hole', async () => {
     const script = 'grep MemTotal /proc/meminfo; grep "System RAM" /proc/iomem'
     const words = ['-k', guest.kernel, '--protocol', 'pvh', '-m', '6G', '--', 'sh', '-c', script]
-    const { status, stdout } = await runGuest(place, words)
-    expect(status).toBe(0)
+    const { status, stdout, stderr } = await runGuest(place, words)
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(Number(/([0-9]+) kB/.exec(stdout)?.[1]) / 1024).toBeGreaterThan(LARGE_MIB - 300)
     const ranges = [...stdout.matchAll(/^([0-9a-f]+)-([0-9a-f]+) : System RAM$/gm)]
     const starts = ranges.map(([, start]) => Number.parseInt(start!, 16))

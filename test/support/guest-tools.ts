@@ -15,7 +15,7 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   pciutils: ['usr/bin/lspci', 'usr/bin/setpci'],
   e2fsprogs: ['sbin/mke2fs', 'sbin/e2fsck'],
   iperf3: ['usr/bin/iperf3'],
-  socat: ['usr/bin/socat1'],
+  socat: ['usr/bin/socat'],
   ethtool: ['sbin/ethtool'],
 }
 /** Read by lspci from where `-i` says. */

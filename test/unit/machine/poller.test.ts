@@ -11,6 +11,7 @@ class FakeIdle implements IdleQueue {
   /** Chains that come between the last look and the arming. */
   late = false
   isLive = true
+  onServe: () => void = () => {}
 
   get queue(): VirtQueue | undefined {
     return this.isLive ? (this as unknown as VirtQueue) : undefined
@@ -24,6 +25,7 @@ class FakeIdle implements IdleQueue {
   serve(): void {
     this.hasNew = false
     this.served++
+    this.onServe()
   }
 }
 
@@ -86,6 +88,26 @@ describe('Poller', () => {
     teach(fixture, 0.05)
     teach(fixture, 1)
     expect(fixture.poller.watch(fixture.idle)).toBe(false)
+  })
+
+  it('looks longer when a driver took longer, measured up to its request and not up to the answer', () => {
+    const fixture = create()
+    const { clock, poller, idle } = fixture
+    teach(fixture, 0.03)
+    idle.onServe = () => poller.watch(idle)
+    poller.watch(idle)
+    clock.ms += 0.07
+    idle.hasNew = true
+    poller.poll(never)
+    // Comes at the third look at the descriptors, which are 50 us apart.
+    let looks = 0
+    const slow = () => {
+      clock.ms += 0.05
+      looks++
+      idle.hasNew = looks === 2
+      return false
+    }
+    expect([poller.poll(slow), idle.served, idle.armed]).toEqual([true, 2, 0])
   })
 
   it('leaves a queue alone that was reset meanwhile', () => {
