@@ -30,7 +30,5 @@ export interface DiskIo {
   arm(): boolean
   /** Makes completions visible to `next` that wait for this thread. */
   collect(): void
-  /** Blocks until there is a completion. */
-  wait(): void
   [Symbol.dispose](): void
 }

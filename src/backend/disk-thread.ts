@@ -114,11 +114,6 @@ export class ThreadIo implements DiskIo {
 
   collect(): void {}
 
-  wait(): void {
-    this.submit()
-    Atomics.wait(this.words, COMPLETED, this.taken)
-  }
-
   [Symbol.dispose](): void {}
 }
 
@@ -141,7 +136,6 @@ export function serveChannel({ shared, eventFd, fd }: DiskChannel): void {
     words[to + 1] = execute(fd, words, from, iovec)
     done = (done + 1) | 0
     Atomics.store(words, COMPLETED, done)
-    Atomics.notify(words, COMPLETED)
     if (Atomics.exchange(words, QUIET, 1) === 0) event.signal()
   }
 }

@@ -9,8 +9,8 @@ import { BlockOp, type BlockRequest } from '../virtio/blk-backend.ts'
 
 /** Extents in one piece; what struct virtio_blk_config promises, and two more. */
 const MAX_IOVECS = 256
-/** The most bytes of one piece: a completion's result is a signed 32-bit number. */
-const MAX_PIECE_BYTES = 2 ** 30
+/** The most bytes of one piece: the kernel copies what is cached in one go, while other devices wait. */
+const MAX_PIECE_BYTES = 2 ** 22
 const BOUNCE_BYTES = 2 ** 18
 
 /** One for each request under way; reused. */

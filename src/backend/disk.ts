@@ -4,6 +4,7 @@
  * A flush is fdatasync(2). Discards and zeroes become fallocate(2), on block devices too; where the host has no such
  * thing a discard does nothing (it is a hint) and zeroes are written.
  */
+import { Epoll } from '../host/epoll.ts'
 import { EAGAIN, EINTR, EIO, EOPNOTSUPP, errnoName } from '../host/errno.ts'
 import { EPOLLET, EPOLLIN, type EventLoop } from '../host/event-loop.ts'
 import type { EventFd } from '../host/eventfd.ts'
@@ -41,6 +42,10 @@ const MAX_ROUNDS = 16
 /** An operation that was interrupted is tried again this often. */
 const MAX_RETRIES = 16
 const ZEROES_BYTES = 2 ** 16
+/** How long a disk may take for what is under way when its machine ends. */
+const CLOSE_MS = 10_000
+/** Between attempts to hand over what the kernel had no room for. */
+const RETRY_MS = 10
 /** After reads that were not cached, this many are not tried first; doubled each time, from 1 on. */
 const MAX_SKIPPED = 64
 
@@ -66,6 +71,10 @@ export interface DiskOptions {
   readonly loop: EventLoop
   readonly pinned: readonly PinnedRange[]
   readonly warn: (message: string) => void
+  /** Told by `close` when operations are left behind, which may use guest memory at any time. */
+  readonly abandon: () => void
+  /** For tests; CLOSE_MS if absent. */
+  readonly closeLimitMs?: number
 }
 
 /** The disk. Owns `io`, but neither the file nor the event. */
@@ -129,16 +138,37 @@ export class Disk implements BlockBackend {
   }
 
   close(): void {
-    const { io, event, loop } = this.options
+    const { io, event, loop, path, warn, abandon } = this.options
     this.startLone()
-    while (this.active > 0) {
-      io.wait()
-      this.take()
-    }
     loop.unwatch(event.fd)
+    if (this.active > 0 && !this.finishAll()) {
+      // What belongs to them stays: rings, buffers and guest memory.
+      warn(`disk ${path} does not answer: requests that are left to the kernel: ${this.active}`)
+      abandon()
+      return
+    }
     io[Symbol.dispose]()
     this.zeroes?.[Symbol.dispose]()
     for (const transfer of this.transfers) transfer[Symbol.dispose]()
+  }
+
+  /** Waits until nothing is under way; false when that takes too long. */
+  private finishAll(): boolean {
+    const { io, event, closeLimitMs = CLOSE_MS } = this.options
+    const deadline = performance.now() + closeLimitMs
+    using epoll = new Epoll()
+    epoll.add(event.fd, EPOLLIN)
+    for (;;) {
+      if (io.queued > 0) io.submit()
+      else io.collect()
+      this.take()
+      if (this.active === 0) return true
+      const left = Math.ceil(deadline - performance.now())
+      if (left <= 0) return false
+      // Before it is armed: what is signalled from then on is not taken.
+      event.take()
+      if (!io.arm()) epoll.wait(io.queued > 0 ? Math.min(RETRY_MS, left) : left)
+    }
   }
 
   /** The request's transfer, at its start. */

@@ -18,7 +18,7 @@ const POLL_MS = 1
 /** Before each frame. */
 const LENGTH_SIZE = 4
 /** Lines of every run that say nothing about why it ended. */
-const CHATTER = /^Failed to send \d+ bytes to syslog|^Don't run as root/
+const CHATTER = /^Failed to send \d+ bytes to syslog|^Don't run as root|^Can't run AVX2 build/
 const MAX_OUTPUT = 4096
 
 /** How to run passt. */

@@ -2,7 +2,7 @@
 import { BadInput } from '../base/errors.ts'
 import type { DiskConfig } from '../machine/device/disk-config.ts'
 import type { DeviceConfig } from '../machine/device/kinds.ts'
-import type { NetworkConfig } from '../machine/device/network.ts'
+import type { NetworkConfig } from '../machine/device/network-config.ts'
 import type { ShareConfig } from '../machine/device/share-config.ts'
 import { type Arguments, type Options, parseInteger } from './arguments.ts'
 import { DISK_VALUE, parseDisk } from './disk-option.ts'

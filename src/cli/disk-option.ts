@@ -1,6 +1,6 @@
 /** `--disk PATH[,ro][,direct][,pinned][,serial=S][,queues=N][,io=uring|threads]`, kvmtool's option with more words. */
 import { BadInput } from '../base/errors.ts'
-import { type DiskConfig, MAX_DISK_QUEUES } from '../machine/device/disk-config.ts'
+import { checkSerial, type DiskConfig, MAX_DISK_QUEUES } from '../machine/device/disk-config.ts'
 import { parseChoice, parseInteger } from './arguments.ts'
 
 export const DISK_VALUE = 'PATH[,ro][,direct][,WORD=VALUE]...'
@@ -39,6 +39,7 @@ function parseWord(path: string, word: string, name: string): Partial<DiskConfig
   else
     switch (name) {
       case 'serial':
+        checkSerial(path, value)
         return { serial: value }
       case 'queues':
         return { queues: parseInteger(option, value, 1, MAX_DISK_QUEUES) }

@@ -1,6 +1,6 @@
 /** The value of `-n/--network`, in kvmtool's words: mode=user|tap|none and what belongs to it. */
 import { BadInput } from '../base/errors.ts'
-import type { Forward, NetworkConfig } from '../machine/device/network.ts'
+import { checkNetwork, type Forward, type NetworkConfig } from '../machine/device/network-config.ts'
 import { parseInteger } from './arguments.ts'
 
 /** For help texts. */
@@ -23,6 +23,12 @@ const ALIASES: Readonly<Record<string, string>> = { guest_mac: 'mac', tapif: 'if
  * @example parseNetwork('user,forward=2222:22') // { kind: 'network', mode: 'user', forwards: [{ host: 2222, guest: 22 }] }
  */
 export function parseNetwork(text: string): NetworkConfig | undefined {
+  const config = parseWords(text)
+  if (config !== undefined) checkNetwork(config)
+  return config
+}
+
+function parseWords(text: string): NetworkConfig | undefined {
   const words = text.split(',')
   // kvmtool has the mode anywhere; the bare word is ours, in front.
   const first = MODES.find(mode => mode === words[0])

@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { BadInput } from '../base/errors.ts'
 import { type DiskConfig, defaultSerial } from '../machine/device/disk-config.ts'
 import { serveFolder } from '../machine/device/folder-server.ts'
 import { folderArchive } from '../rig/archive.ts'
@@ -23,13 +22,9 @@ export interface RigDevices extends AsyncDisposable {
   words(paths: readonly string[]): readonly string[]
 }
 
-/** Prepares `devices`; throws `BadInput` for what the rig cannot have. */
+/** Prepares `devices`, which `checkDevices` has let pass. */
 export async function rigDevices(devices: DeviceRequests): Promise<RigDevices> {
-  const { disks, networks, shares, rng, balloon, vsock } = devices
-  if (vsock !== undefined)
-    throw new BadInput("--vsock needs a host whose KVM runs Linux: the rig's sockets cannot be reached from here")
-  if (networks.some(({ config }) => config.mode === 'tap'))
-    throw new BadInput("--network mode=tap needs a host whose KVM runs Linux: the rig has no tap of this host's")
+  const { disks, networks, shares, rng, balloon } = devices
   await using opened = new AsyncDisposableStack()
   const archives: string[] = []
   const isUser = networks.length > 0

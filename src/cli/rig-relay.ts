@@ -41,13 +41,14 @@ export class RigRelay {
       memoryMiB: this.instance.memoryMiB,
       exits: [],
       devices: [],
+      // The inner process's as soon as it answers, as that has the guest's memory.
+      residentKiB: Math.round(process.memoryUsage().rss / 1024),
       ...inner,
       name: this.instance.name,
       pid: process.pid,
       host: 'rig',
       kernel: this.instance.kernel ?? 'default guest',
       uptimeMs: Math.round(performance.now() - this.startedMs),
-      residentKiB: Math.round(process.memoryUsage().rss / 1024),
     }
   }
 }

@@ -37,6 +37,7 @@ export const RUN_OPTIONS: Options = {
     help: 'where the shell is, or a command (default virtio; serial for --kernel)',
   },
   'root-ports': { help: 'put each device behind a PCI Express root port of its own' },
+  packed: { help: 'offer packed virtqueues' },
   name: { value: 'NAME', help: 'name of the instance (default guest-PID)' },
   host: { value: 'auto|kvm|rig', help: "run on this host's KVM, or inside the rig (default auto)" },
   protocol: { value: PROTOCOLS.join('|'), help: "how to enter the kernel (default: by the image's format)" },
@@ -62,6 +63,7 @@ export interface RunRequest {
   readonly console: ConsoleChoice
   readonly devices: DeviceRequests
   readonly rootPorts: boolean
+  readonly packedRings: boolean
   /** Undefined: an interactive console. */
   readonly command: readonly string[] | undefined
 }
@@ -99,6 +101,7 @@ export function parseRun(words: readonly string[]): RunRequest {
     console: parseChoice('--console', values['console'] ?? (kernel === undefined ? 'virtio' : 'serial'), CONSOLES),
     devices: parseDevices(parsed),
     rootPorts: switches.has('root-ports'),
+    packedRings: switches.has('packed'),
     command: rest,
   }
 }

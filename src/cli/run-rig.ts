@@ -82,6 +82,7 @@ function innerCommand(request: RunRequest, devices: readonly string[]): readonly
   if (request.reboot) words.push('--reboot')
   words.push('--console', request.console, ...devices)
   if (request.rootPorts) words.push('--root-ports')
+  if (request.packedRings) words.push('--packed')
   if (request.command !== undefined) words.push('--', ...request.command)
   return words
 }

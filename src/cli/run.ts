@@ -6,6 +6,7 @@ import { type KvmHost, kvmHost } from '../kvm/host-kind.ts'
 import { isMultiboot, type MachineConfig, planMachine } from '../machine/config.ts'
 import { requireKvm } from '../machine/host.ts'
 import type { Result } from './commands.ts'
+import { checkDevices } from './device-checks.ts'
 import { requestedDevices } from './device-options.ts'
 import { mapImage } from './images.ts'
 import { withPrograms } from './programs.ts'
@@ -33,7 +34,10 @@ export async function run(words: readonly string[]): Promise<Result> {
   log.phase('command line parsed')
   const host = request.host === 'rig' ? undefined : kvmHost()
   const runsInRig = request.host === 'rig' || (request.host === 'auto' && host?.runsLinux === false)
-  if (handedOver() === undefined) checkBeforeFetch(request, host)
+  if (handedOver() === undefined) {
+    await checkDevices(request.devices, runsInRig)
+    checkBeforeFetch(request, host)
+  }
   const files = await findFiles(request, log)
   // Inside the rig the terminal belongs to the outer process, which says so.
   const outer = outerTerminal()
@@ -165,6 +169,7 @@ async function configure(
     cmdline: `${params} ${request.params}`.trim(),
     devices: requestedDevices(request.devices),
     rootPorts: request.rootPorts,
+    packedRings: request.packedRings,
     warn: message => log.warning(message),
     ...(log.shows('debug') ? { debug: (message: string) => log.debug(message) } : {}),
   }

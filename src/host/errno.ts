@@ -22,6 +22,8 @@ export const ENOBUFS = 105
 export const EIO = 5
 export const EMSGSIZE = 90
 export const ECONNREFUSED = 111
+export const ENOTDIR = 20
+export const EISDIR = 21
 
 const NAMES: Readonly<Record<number, string>> = {
   1: 'EPERM',

@@ -5,9 +5,9 @@
  * the entries before it, the load of the completion tail comes before the reads of the entries it covers.
  */
 import type { Pointer } from 'bun:ffi'
-import { assert } from '../base/errors.ts'
+import { assert, SysError } from '../base/errors.ts'
 import { CBuffer } from './c-buffer.ts'
-import { EAGAIN, EBUSY, EINTR, EINVAL } from './errno.ts'
+import { EAGAIN, EBUSY, EINTR, EINVAL, ENOSYS } from './errno.ts'
 import { check, errno, libc, throwErrno } from './libc.ts'
 import { Mapping, viewAt } from './mapping.ts'
 
@@ -30,7 +30,8 @@ const IORING_SETUP_CLAMP = 1 << 4
 const IORING_SETUP_TASKRUN_FLAG = 1 << 9
 const IORING_SETUP_SINGLE_ISSUER = 1 << 12
 const IORING_SETUP_DEFER_TASKRUN = 1 << 13
-const IORING_FEAT_SINGLE_MMAP = 1
+/** Linux 5.9: not needed, but such a kernel also has what is (IORING_OP_READ of 5.6, the flags behind cq_off of 5.8). */
+const IORING_FEAT_POLL_32BITS = 1 << 6
 const IORING_ENTER_GETEVENTS = 1
 const IORING_OFF_SQ_RING = 0
 const IORING_OFF_SQES = 0x1000_0000
@@ -102,7 +103,8 @@ export class IoUring {
     private readonly deferred: boolean,
   ) {
     const u32 = (at: number) => params.view.getUint32(at, true)
-    assert((u32(PARAMS_FEATURES) & IORING_FEAT_SINGLE_MMAP) !== 0, 'the kernel maps both rings at once (Linux 5.4)')
+    if ((u32(PARAMS_FEATURES) & IORING_FEAT_POLL_32BITS) === 0)
+      throw new SysError('io_uring_setup', ENOSYS, 'ENOSYS: older than Linux 5.9')
     this.entries = u32(0)
     this.completionEntries = u32(4)
     this.sq = {

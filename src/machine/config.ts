@@ -3,6 +3,7 @@ import { firmwareTables, MAX_RAM, memoryMap } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import { type BootPlan, type BootProtocol, planBoot } from '../boot/kernel.ts'
 import { findMultibootHeader } from '../boot/multiboot.ts'
+import { checkDevices } from './device/check-devices.ts'
 import type { DeviceConfig } from './device/kinds.ts'
 
 export type { BootProtocol } from '../boot/kernel.ts'
@@ -15,9 +16,6 @@ export const MAX_CPUS = 16
 export const MIN_MEMORY_MIB = 2
 /** 511 GiB: more than any host of test guests has, and within every guest's physical address width. */
 export const MAX_MEMORY_MIB = MAX_RAM / MIB
-
-/** A bus has 32 slots, and the host bridge takes the first. */
-export const MAX_DEVICES = 31
 
 /** A machine to build. */
 export interface MachineConfig {
@@ -40,6 +38,8 @@ export interface MachineConfig {
   readonly devices?: readonly DeviceConfig[]
   /** Puts each of them behind a root port of its own: a bus, a requester ID and an IOMMU group for each. */
   readonly rootPorts?: boolean
+  /** Offers packed virtqueues, which the guest may use in place of split ones. Default: false. */
+  readonly packedRings?: boolean
   /** Takes one line about something of the host's that the guest goes on without. */
   readonly warn?: (message: string) => void
   /** Takes one line about something odd that the guest did; absent: such lines are not made. */
@@ -53,11 +53,7 @@ export function planMachine(config: MachineConfig): BootPlan {
     throw new BadInput(`a machine has 1 to ${MAX_CPUS} vCPUs, not ${cpus}: change -c`)
   if (!Number.isInteger(memoryMiB) || memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
     throw new BadInput(`memory must be ${MIN_MEMORY_MIB} to ${MAX_MEMORY_MIB} MiB, not ${memoryMiB}: change -m`)
-  if (devices.length > MAX_DEVICES)
-    throw new BadInput(`a machine has at most ${MAX_DEVICES} PCI devices, not ${devices.length}: leave some out`)
-  // The ring would go on with pages that the guest no longer has.
-  if (devices.some(({ kind }) => kind === 'balloon') && devices.some(device => device.kind === 'disk' && device.pinned))
-    throw new BadInput('a balloon gives memory back that a pinned disk holds: leave out the balloon, or pinned')
+  checkDevices(devices)
   const tables = firmwareTables(cpus, busCount(config))
   const plan = planBoot({
     image: kernel.image,

@@ -15,12 +15,33 @@ export interface DeviceCommand {
   readonly params: Readonly<Record<string, unknown>>
 }
 
-/** Main thread: appends a request; false when the ring is full. */
-export function sendCommand(ring: ByteRing, command: DeviceCommand): boolean {
-  const line = new TextEncoder().encode(`${JSON.stringify(command)}\n`)
-  if (line.length > ring.room) return false
-  ring.push(line)
-  return true
+/** Requests that may wait for room in the ring. */
+const MAX_WAITING = 4096
+
+/** Main thread: the ring's producer. What does not fit waits, as some of it (the end of an input) has no second try. */
+export class CommandSender {
+  private readonly waiting: Uint8Array[] = []
+
+  constructor(private readonly ring: ByteRing) {}
+
+  /** Appends a request, now or later; false when too many wait already. */
+  send(command: DeviceCommand): boolean {
+    if (this.waiting.length === MAX_WAITING) return false
+    this.waiting.push(new TextEncoder().encode(`${JSON.stringify(command)}\n`))
+    this.flush()
+    return true
+  }
+
+  /** The device thread may have made room, as it has answered; whether there is a request that it does not know of. */
+  flush(): boolean {
+    let sent = false
+    for (let line = this.waiting[0]; line !== undefined && line.length <= this.ring.room; line = this.waiting[0]) {
+      this.ring.push(line)
+      this.waiting.shift()
+      sent = true
+    }
+    return sent
+  }
 }
 
 /** Device thread: takes what was requested. */

@@ -2,7 +2,7 @@
 import { BadInput, HostError } from '../base/errors.ts'
 import type { EventFd } from '../host/eventfd.ts'
 import { ByteRing } from './byte-ring.ts'
-import { sendCommand } from './device-commands.ts'
+import { CommandSender } from './device-commands.ts'
 import { DeviceControl, DeviceRequest } from './device-control.ts'
 import type { DeviceEvent, FromDevices, SharedState, StartDevices } from './messages.ts'
 import { MachineWorker } from './worker.ts'
@@ -29,7 +29,7 @@ interface Pending {
 export class DeviceHandle {
   private readonly worker: MachineWorker<StartDevices, FromDevices>
   private readonly control: DeviceControl
-  private readonly commands: ByteRing
+  private readonly commands: CommandSender
   private readonly pending = new Map<number, Pending>()
   private nextId = 1
   private doorbell: EventFd | undefined
@@ -41,7 +41,7 @@ export class DeviceHandle {
     private readonly listener: DeviceListener,
   ) {
     this.control = new DeviceControl(shared.device)
-    this.commands = new ByteRing(shared.commands)
+    this.commands = new CommandSender(new ByteRing(shared.commands))
     this.worker = new MachineWorker('device-worker', message => this.receive(message))
   }
 
@@ -64,7 +64,7 @@ export class DeviceHandle {
     if (this.gone || this.doorbell === undefined) return Promise.reject(new HostError('the guest does not run'))
     const id = this.nextId++
     return new Promise((resolve, reject) => {
-      if (!sendCommand(this.commands, { id, method, params })) {
+      if (!this.commands.send({ id, method, params })) {
         reject(new HostError('the devices are too busy to answer'))
         return
       }
@@ -81,9 +81,10 @@ export class DeviceHandle {
     await stopped
   }
 
-  /** Ends the thread itself. */
-  async end(): Promise<void> {
-    await this.worker.end()
+  /** Ends the thread itself; one that cannot end, as the kernel still works for it, is left to the process's end. */
+  async end(cannotEnd: boolean): Promise<void> {
+    if (cannotEnd) this.worker.abandon()
+    else await this.worker.end()
     this.doorbell = undefined
     for (const { reject } of this.pending.values()) reject(new HostError('the guest has ended'))
     this.pending.clear()
@@ -133,6 +134,7 @@ export class DeviceHandle {
   }
 
   private take(id: number): Pending | undefined {
+    if (this.commands.flush()) this.request(DeviceRequest.command)
     const pending = this.pending.get(id)
     this.pending.delete(id)
     return pending

@@ -61,8 +61,9 @@ class DeviceLoop implements DeviceWork {
   private readonly opened: DisposableStack
   /** Watchers whose descriptors are ready, without a wait. */
   private readonly check = () => this.loop.wait(0) > 0
-  private readonly wake = () => {
+  private readonly wake = (ready: number) => {
     Atomics.store(this.sleepWord, 0, Sleep.awake)
+    if (ready > 0) this.poller.woken()
   }
 
   constructor(start: StartDevices, makeVirtio: VirtioMaker) {
@@ -170,7 +171,6 @@ class DeviceLoop implements DeviceWork {
 
   sleep(): void {
     this.block(Sleep.deep, -1)
-    this.poller.woken()
   }
 
   /** Blocks until something happens, at most `timeoutMs`; announces it so that the vCPUs know whether to ring. */
@@ -270,7 +270,7 @@ function tell(message: FromDevices): void {
 }
 
 async function serve(start: StartDevices): Promise<void> {
-  const virtio = await loadVirtio(start.devices, start.rootPorts)
+  const virtio = await loadVirtio(start.devices, start)
   using loop = new DeviceLoop(start, virtio)
   tell({ type: 'ready' })
   runRounds(loop)

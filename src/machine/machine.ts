@@ -244,9 +244,10 @@ export class Machine {
     const common = { cpus: config.cpus, vmFd: vm.fd, runPageSize: vm.runPageSize, doorbellFd: doorbell.fd, shared }
     const ready = this.devices.start(doorbell, {
       ...common,
-      ram: { fd: ram.fd, blocks: ram.blocks },
+      ram: { fd: ram.fd, blocks: ram.blocks, hold: ram.hold },
       devices,
       rootPorts: config.rootPorts === true,
+      packedRings: config.packedRings === true,
       flowControl: config.flowControl ?? [],
       debug: config.debug !== undefined,
     })
@@ -309,7 +310,7 @@ export class Machine {
       await this.devices?.stop()
     }
     for (const vcpu of this.vcpus) await vcpu.end()
-    await this.devices?.end()
+    await this.devices?.end(this.resources?.ram.isHeld === true)
     const flushed = Promise.all([...this.consoles, ...this.ports].map(console => console.flush()))
     // Who stops a guest does not want to wait for a reader that has stopped reading.
     await (hasty ? Promise.race([flushed, Bun.sleep(HASTY_FLUSH_MS)]) : flushed)

@@ -58,6 +58,7 @@ export interface StartDevices {
   /** PCI devices, in the order of their slots. */
   readonly devices: readonly DevicePlan[]
   readonly rootPorts: boolean
+  readonly packedRings: boolean
   /** Whether the serial ports honour RTS (see guest/default-guest.ts: ports with a hardware handshake). */
   readonly flowControl: readonly boolean[]
   readonly debug: boolean

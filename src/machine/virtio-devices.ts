@@ -30,10 +30,24 @@ const LOADERS: Readonly<Record<DeviceConfig['kind'], () => Promise<Create>>> = {
 }
 
 /** Builds the devices whose code has been loaded. */
-export type VirtioMaker = (pci: Pci, host: PciHost, poller: QueuePoller, environment: DeviceEnvironment) => VirtioDevices
+export type VirtioMaker = (
+  pci: Pci,
+  host: PciHost,
+  poller: QueuePoller,
+  environment: DeviceEnvironment,
+) => VirtioDevices
+
+/** How all devices are attached; see MachineConfig. */
+export interface VirtioOptions {
+  readonly rootPorts: boolean
+  readonly packedRings: boolean
+}
 
 /** Loads the code of the devices in `plans`. */
-export async function loadVirtio(plans: readonly DevicePlan[], rootPorts: boolean): Promise<VirtioMaker> {
+export async function loadVirtio(
+  plans: readonly DevicePlan[],
+  { rootPorts, packedRings }: VirtioOptions,
+): Promise<VirtioMaker> {
   const creators = await Promise.all(
     plans.map(async ({ kind, plan }) => {
       const [create, { VirtioPci }] = await Promise.all([LOADERS[kind](), import('../virtio/pci.ts')])
@@ -41,14 +55,20 @@ export async function loadVirtio(plans: readonly DevicePlan[], rootPorts: boolea
     }),
   )
   return (pci, host, poller, environment) => {
-    const devices = new VirtioDevices(environment)
+    using opened = new DisposableStack()
+    const devices = opened.use(new VirtioDevices(environment))
     for (const { kind, plan, create, VirtioPci } of creators) {
       const device = create(plan as never, environment)
+      // Its transport's from then on.
+      using alone = new DisposableStack()
+      alone.defer(() => device.close())
       const space = new IdentitySpace(environment.memory)
-      const transport = new VirtioPci({ device, space, host, poller, debug: environment.debug })
-      pci.add(transport, rootPorts ? { port: pci.addPort() } : {})
+      const transport = new VirtioPci({ device, space, host, packed: packedRings, poller, debug: environment.debug })
+      alone.move()
       devices.add(kind, device, transport)
+      pci.add(transport, rootPorts ? { port: pci.addPort() } : {})
     }
+    opened.move()
     return devices
   }
 }
@@ -68,7 +88,9 @@ export type Answer = (result: unknown) => void
 const STATISTICS_LIMIT_MS = 1000
 
 /** The devices of a running machine. */
-export class VirtioDevices {
+export class VirtioDevices implements Disposable {
+  /** In reverse order, and each whatever becomes of the others: they have data to make safe. */
+  private readonly opened = new DisposableStack()
   private readonly entries: { readonly device: VirtioDevice; readonly transport: VirtioPci }[] = []
   private console: VirtioConsole | undefined
   private balloon: VirtioBalloon | undefined
@@ -77,6 +99,7 @@ export class VirtioDevices {
 
   add(kind: DeviceConfig['kind'], device: VirtioDevice, transport: VirtioPci): void {
     this.entries.push({ device, transport })
+    this.opened.defer(() => transport.close())
     if (kind === 'console') this.console = device as VirtioConsole
     if (kind === 'balloon') this.balloon = device as VirtioBalloon
   }
@@ -113,8 +136,8 @@ export class VirtioDevices {
     for (let port = 0; port < (this.console?.portCount ?? 0); port++) this.console?.outputRoom(port)
   }
 
-  close(): void {
-    for (const { transport } of this.entries.toReversed()) transport.close()
+  [Symbol.dispose](): void {
+    this.opened.dispose()
   }
 
   private askBalloon(targetMiB: number | undefined, answer: Answer): void {

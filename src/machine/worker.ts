@@ -35,6 +35,11 @@ export class MachineWorker<Start, Message extends { readonly type: string }> {
     })
   }
 
+  /** Leaves a thread alone that cannot end: the process does not wait for it. */
+  abandon(): void {
+    this.worker.unref()
+  }
+
   /** Ends the thread, which must have left its loop. */
   async end(): Promise<void> {
     this.worker.terminate()

@@ -19,6 +19,9 @@ export interface RamBlock extends RamRange {
 
 /** Owns the memfd and its mapping. */
 export class Ram {
+  /** One word; see `holdRam`. */
+  readonly hold = new SharedArrayBuffer(4)
+
   private constructor(
     readonly fd: number,
     private readonly mapping: Mapping,
@@ -44,10 +47,20 @@ export class Ram {
     }
   }
 
+  /** Something of the host's may still use the memory: it then stays mapped for as long as the process lives. */
+  get isHeld(): boolean {
+    return Atomics.load(new Int32Array(this.hold), 0) !== 0
+  }
+
   [Symbol.dispose](): void {
-    this.mapping[Symbol.dispose]()
+    if (!this.isHeld) this.mapping[Symbol.dispose]()
     closeFd(this.fd)
   }
+}
+
+/** For a thread that leaves an operation of the kernel's behind which has addresses in RAM. */
+export function holdRam(hold: SharedArrayBuffer): void {
+  Atomics.store(new Int32Array(hold), 0, 1)
 }
 
 /** The calling thread's view of RAM; not to be used after the `Ram` is disposed. */

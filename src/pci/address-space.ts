@@ -5,6 +5,9 @@
 import type { Bus, DebugLog } from '../bus/bus.ts'
 import type { Bar, BarPlace } from './function.ts'
 
+/** Lines before the log falls silent: a guest may move BARs for ever. */
+const LOG_LIMIT = 64
+
 /** A BAR and where it should be. */
 interface Placement {
   readonly bar: Bar
@@ -19,6 +22,7 @@ interface Placement {
 /** All BARs of a machine. */
 export class PciAddressSpace {
   private readonly placements: Placement[] = []
+  private logged = 0
 
   constructor(
     private readonly mmio: Bus,
@@ -83,6 +87,7 @@ export class PciAddressSpace {
   private refuse(placement: Placement, address: number, reason: string): void {
     if (placement.refused === address) return
     placement.refused = address
+    if (this.logged++ >= LOG_LIMIT) return
     const { name, index } = placement.bar
     this.debug(`pci: BAR ${index} of ${name} is at 0x${address.toString(16)}, ${reason}`)
   }

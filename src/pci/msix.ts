@@ -65,7 +65,7 @@ export class Msix {
     const { vectors: count, bar, tableOffset, pbaOffset } = place
     assert(count >= 1 && count <= MAX_VECTORS, 'a function has 1 to 2048 MSI-X vectors')
     assert(tableOffset % 8 === 0 && pbaOffset % 8 === 0, 'MSI-X table and PBA lie at multiples of 8')
-    this.vectors = Array.from({ length: count }, () => host.createVector(requester))
+    this.vectors = createVectors(count, host, requester)
     this.connected = this.vectors.map(() => undefined)
     this.entries = new Uint32Array(new ArrayBuffer(count * ENTRY_SIZE))
     this.tableSize = count * ENTRY_SIZE
@@ -164,6 +164,16 @@ export class Msix {
     this.connected[index] = message
     this.vectors[index]?.connect(message)
   }
+}
+
+/** All of them, or none: each is a descriptor, which the host may run out of. */
+function createVectors(count: number, host: PciHost, requester: () => number): readonly MsiVector[] {
+  using opened = new DisposableStack()
+  const vectors = Array.from({ length: count }, () =>
+    opened.adopt(host.createVector(requester), vector => vector.close()),
+  )
+  opened.move()
+  return vectors
 }
 
 /** Bytes of the pending bits of `vectors` vectors: whole qwords. */

@@ -38,10 +38,11 @@ const QUEUE_SIZES = [128, 128, 16, 32, 32]
 
 /** Page numbers looked at together: a bound of the work for one chain's piece, and of what one merge can see. */
 const PFNS_AT_ONCE = 1024
-/** Page numbers in one chain beyond this are ignored (Linux sends 256); bounds the work for one chain. */
-const MAX_PFNS = 2 ** 16
-/** Chains that one event moves in one queue before other devices get their turn. */
+/** Page numbers in one chain beyond this are ignored (Linux sends 256, others 1024); bounds the work for one chain. */
+const MAX_PFNS = 2 ** 13
+/** Chains that one event moves in one queue before other devices get their turn; fewer after so many discards. */
 const BATCH = 32
+const MAX_DISCARDS = 2 ** 13
 
 /** Requests for statistics that wait for the same answer; the oldest one goes. */
 const MAX_WAITING = 16
@@ -81,6 +82,8 @@ export class VirtioBalloon implements VirtioDevice {
   /** The statistics buffer, kept until somebody asks for new ones: only its id is used after the event it came in. */
   private held: Chain | undefined
   private isHolding = false
+  /** Queues that are looked at again later. */
+  private readonly deferred = new Set<number>()
   private waiting: ((statistics: BalloonStatistics) => void)[] = []
 
   constructor(private readonly options: BalloonOptions) {
@@ -230,6 +233,8 @@ export class VirtioBalloon implements VirtioDevice {
     this.held ??= new Chain(queue.space)
     if (!queue.pop(this.held) && !(queue.requestNotifications() && queue.pop(this.held))) return
     this.isHolding = true
+    // With event indexes a driver tells of its next buffer, the new values, only when it was asked to after this one.
+    queue.requestNotifications()
     const { waiting } = this
     if (waiting.length === 0) return
     this.waiting = []
@@ -243,14 +248,26 @@ export class VirtioBalloon implements VirtioDevice {
     if (queue === undefined) return
     this.chain ??= new Chain(queue.space)
     queue.suppressNotifications()
-    let turns = 0
-    for (; turns < BATCH; turns++) {
-      if (!this.take(queue, this.chain)) break
+    const limit = this.statistics.discards + MAX_DISCARDS
+    let more = true
+    for (let turns = 0; turns < BATCH && this.statistics.discards < limit; turns++) {
+      more = this.take(queue, this.chain)
+      if (!more) break
       use(this.chain)
       queue.push(this.chain, 0)
     }
     queue.flush()
-    if (turns === BATCH) this.options.defer(() => this.notify(index))
+    if (more) this.notifyLater(index)
+  }
+
+  /** Once, however often a driver notifies meanwhile. */
+  private notifyLater(index: number): void {
+    if (this.deferred.has(index)) return
+    this.deferred.add(index)
+    this.options.defer(() => {
+      this.deferred.delete(index)
+      this.notify(index)
+    })
   }
 
   private take(queue: VirtQueue, chain: Chain): boolean {

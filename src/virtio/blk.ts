@@ -68,6 +68,7 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
   /** The queue that was served first last time. */
   private turn = 0
   private isRunning = false
+  private isDeferred = false
   private resets: { readonly index: number; readonly done: () => void }[] = []
 
   constructor({ name, backend, serial, queues }: BlkOptions) {
@@ -170,7 +171,7 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
     this.isRunning = true
     for (let round = 0; this.pending !== 0 && this.hasRoom(); round++) {
       if (round === MAX_ROUNDS) {
-        this.backend.defer(() => this.run())
+        this.runLater()
         break
       }
       const drained = this.serve()
@@ -180,6 +181,16 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
       this.listen(drained)
     }
     this.isRunning = false
+  }
+
+  /** Once, however often a driver notifies meanwhile. */
+  private runLater(): void {
+    if (this.isDeferred) return
+    this.isDeferred = true
+    this.backend.defer(() => {
+      this.isDeferred = false
+      this.run()
+    })
   }
 
   /** Takes requests from the queues in turn; returns which are empty now. */
@@ -309,11 +320,13 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
   }
 
   private flush(): void {
-    for (let index = 0; this.dirty !== 0; index++) {
+    for (let index = 0; this.dirty !== 0 && index < this.queueSizes.length; index++) {
       const bit = 1 << index
-      if ((this.dirty & bit) === 0) continue
+      const queue = (this.dirty & bit) === 0 ? undefined : this.host?.queue(index)
+      // One that may not be used now is flushed when it may be.
+      if (queue === undefined) continue
       this.dirty &= ~bit
-      this.host?.queue(index)?.flush()
+      queue.flush()
     }
   }
 

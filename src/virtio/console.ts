@@ -71,6 +71,7 @@ export class VirtioConsole implements VirtioDevice {
   private readonly emergency = new Uint8Array(1)
   private host: VirtioHost | undefined
   private isMultiport = false
+  private isControlDeferred = false
   private chain: Chain | undefined
 
   constructor({ name, ports, defer }: ConsoleOptions) {
@@ -247,7 +248,13 @@ export class VirtioConsole implements VirtioDevice {
       else this.obey(this.messageView.getUint32(0, true), this.messageView.getUint16(EVENT, true))
     }
     queue.flush()
-    if (turns === BATCH) this.defer(() => this.takeControl())
+    if (turns === BATCH && !this.isControlDeferred) {
+      this.isControlDeferred = true
+      this.defer(() => {
+        this.isControlDeferred = false
+        this.takeControl()
+      })
+    }
     this.sendControl()
   }
 

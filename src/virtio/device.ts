@@ -51,7 +51,7 @@ export interface VirtioDevice {
 export interface VirtioHost {
   /** Negotiated features. */
   readonly features: bigint
-  /** The queue, if it is enabled at present. */
+  /** The queue, if it is enabled and the function may reach memory at present; `notify` follows when that changes. */
   queue(index: number): VirtQueue | undefined
   /** `config` changed: raises the generation and sends a configuration interrupt. */
   configChanged(): void

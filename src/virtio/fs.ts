@@ -41,8 +41,8 @@ export class Fs implements VirtioDevice {
   readonly config = new Uint8Array(CONFIG_SIZE)
   readonly statistics = { lost: 0, unanswered: 0 }
   private host: VirtioHost | undefined
-  /** Rings that the back end serves. */
-  private readonly running = new Set<number>()
+  /** Rings that the back end serves, by index. */
+  private readonly running = new Map<number, VirtQueue>()
   /** Rings that are of no use before their next reset. */
   private readonly broken = new Set<number>()
 
@@ -81,7 +81,7 @@ export class Fs implements VirtioDevice {
 
   reset(done: () => void): void {
     this.host = undefined
-    const rings = [...this.running]
+    const rings = [...this.running.keys()]
     this.running.clear()
     this.broken.clear()
     let left = rings.length
@@ -109,7 +109,7 @@ export class Fs implements VirtioDevice {
   }
 
   private interrupt(index: number): void {
-    this.host?.queue(index)?.interrupt()
+    this.running.get(index)?.interrupt()
   }
 
   /** Hands a ring to the back end, if it is where the back end can reach it. */
@@ -126,7 +126,7 @@ export class Fs implements VirtioDevice {
       this.break(index, problem)
       return
     }
-    this.running.add(index)
+    this.running.set(index, queue)
     this.backend.startRing({ index, size, ...areas, base })
   }
 
@@ -141,9 +141,7 @@ export class Fs implements VirtioDevice {
     this.statistics.lost++
     const rings = [...this.running]
     this.running.clear()
-    for (const index of rings) {
-      const queue = host.queue(index)
-      if (queue === undefined) continue
+    for (const [index, queue] of rings) {
       const base = this.answerAll(host, queue)
       if (base !== undefined) this.startRing(queue, base)
       else this.break(index, `the program that serves the directory is gone (${reason}), and the rings do not add up`)

@@ -67,6 +67,10 @@ export class NetControl {
     this.queue = undefined
   }
 
+  get index(): number | undefined {
+    return this.queue?.index
+  }
+
   get isStarted(): boolean {
     return this.queue !== undefined
   }

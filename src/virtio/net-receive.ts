@@ -75,6 +75,10 @@ export class NetReceiver {
     this.stop()
   }
 
+  get index(): number | undefined {
+    return this.queue?.index
+  }
+
   get isStarted(): boolean {
     return this.queue !== undefined
   }

@@ -30,6 +30,10 @@ export class NetTransmitter {
     this.queue = undefined
   }
 
+  get index(): number | undefined {
+    return this.queue?.index
+  }
+
   get isStarted(): boolean {
     return this.queue !== undefined
   }

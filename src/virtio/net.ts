@@ -49,6 +49,8 @@ export interface NetOptions {
 
 /** Serves one queue, up to a bound per `run`. */
 interface Runner {
+  /** The queue's index. */
+  readonly index: number | undefined
   readonly isStarted: boolean
   run(): boolean
   stop(): void
@@ -197,6 +199,8 @@ export class VirtioNet implements VirtioDevice {
 
   /** Runs now, and again after the others for as long as there may be more. */
   private run(runner: Runner): void {
+    // A packet may come while the queue must not be touched; what is there then is looked at when it may be again.
+    if (runner.index === undefined || this.host?.queue(runner.index) === undefined) return
     if (this.scheduled.has(runner) || !runner.run()) return
     this.scheduled.add(runner)
     this.backend.defer(() => {

@@ -32,6 +32,8 @@ export interface QueueOwner {
   /** The queue may have chains. */
   notify(slot: QueueSlot): void
   readonly poller: QueuePoller | undefined
+  /** Whether the function is a bus master. */
+  readonly mayAccessMemory: boolean
 }
 
 /** Registers and life of a queue. */
@@ -57,9 +59,12 @@ export class QueueSlot implements IdleQueue {
     this.size = maxSize
   }
 
-  /** The virtqueue, while the device may use it. */
+  /**
+   * The virtqueue, while the device may use it: not while the function may not reach memory, as that may be another
+   * system's by now (a kernel that boots the next one only takes the bus master bit).
+   */
   get queue(): VirtQueue | undefined {
-    return this.live ? this.made : undefined
+    return this.live && this.owner.mayAccessMemory ? this.made : undefined
   }
 
   /** queue_desc, queue_driver and queue_device, by 32-bit half. */

@@ -75,6 +75,10 @@ export class Transport implements VirtioHost, QueueOwner {
     return this.negotiation.negotiated ?? 0n
   }
 
+  get mayAccessMemory(): boolean {
+    return this.bus.mayAccessMemory
+  }
+
   queue(index: number): VirtQueue | undefined {
     return this.slots[index]?.queue
   }
@@ -199,7 +203,7 @@ export class Transport implements VirtioHost, QueueOwner {
 
   notify(slot: QueueSlot): void {
     const queue = slot.queue
-    if (queue === undefined || queue.isBroken || !this.bus.mayAccessMemory) return
+    if (queue === undefined || queue.isBroken) return
     this.device.notify(slot.index)
   }
 

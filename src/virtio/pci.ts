@@ -114,9 +114,12 @@ export class VirtioPci implements PciFunction, TransportBus, BusHandler {
   }
 
   close(): void {
-    this.device.close()
-    this.doorbells.clear()
-    this.endpoint.close()
+    try {
+      this.device.close()
+    } finally {
+      this.doorbells.clear()
+      this.endpoint.close()
+    }
   }
 
   statistics(): TransportStatistics {

@@ -199,6 +199,7 @@ async function openBackend(config: Omit<DiskConfig, 'kind'>, ram: Ram, opened: A
   } else io = new ThreadIo(plan.channel)
   const { fd, size, readOnly, directAlignment, geometry } = plan
   const warn = (message: string) => console.error(message)
+  const abandon = () => {}
   const disk = new Disk({
     path: plan.path,
     fd,
@@ -211,6 +212,7 @@ async function openBackend(config: Omit<DiskConfig, 'kind'>, ram: Ram, opened: A
     loop,
     pinned,
     warn,
+    abandon,
   })
   opened.defer(() => disk.close())
   return { disk, loop }

@@ -8,11 +8,12 @@ import { Skip } from './c-program.ts'
 import { disk } from './disk.ts'
 import { exits } from './exits.ts'
 import { guest } from './guest.ts'
+import { linux } from './linux.ts'
 import { queue } from './queue.ts'
 import { start } from './start.ts'
 import { virtio } from './virtio.ts'
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits, start, guest, queue, disk, virtio }
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits, start, guest, queue, disk, virtio, linux }
 
 async function main(names: readonly string[]): Promise<number> {
   const unknown = names.filter(name => !Object.hasOwn(BENCHMARKS, name))

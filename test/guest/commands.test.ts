@@ -30,15 +30,19 @@ describe('a command in the guest', () => {
     expect(await runGuest(place, ['--', 'false'])).toMatchObject({ status: 1, stdout: '', stderr: '' })
   })
 
-  it('gets any bytes on standard input and sends any bytes on standard output', async () => {
-    const script = 'tee /tmp/input | sha256sum >&2; cat /tmp/input'
-    const { status, bytes, stderr } = await runScript(place, script, { stdin: input })
-    expect({ status, stderr }).toEqual({
-      status: 0,
-      stderr: `${createHash('sha256').update(input).digest('hex')}  -\n`,
-    })
-    expect(bytes.equals(input)).toBe(true)
-  })
+  it.each(['virtio', 'serial'])(
+    'gets any bytes on standard input and sends any bytes on standard output over a %s console',
+    async console => {
+      const script = 'tee /tmp/input | sha256sum >&2; cat /tmp/input'
+      const words = ['--console', console, '--', 'sh', '-c', script]
+      const { status, bytes, stderr } = await runGuest(place, words, { stdin: input })
+      expect({ status, stderr }).toEqual({
+        status: 0,
+        stderr: `${createHash('sha256').update(input).digest('hex')}  -\n`,
+      })
+      expect(bytes.equals(input)).toBe(true)
+    },
+  )
 
   it('gets its words as they are', async () => {
     const words = ['two words', `it's "quoted"`, '$HOME `id` $(id)', 'line\nfeed', '', '\\', 'käse 🧀', '--', '-n', '*']

@@ -30,7 +30,7 @@ function onTerminal(words: readonly string[]): string {
 }
 
 describe('an interactive console', () => {
-  it('is a shell on a raw terminal of the right size, and exit ends the run', async () => {
+  it('is a shell on a raw terminal of the right size, also when that changes, and exit ends the run', async () => {
     const before = onTerminal([])
     await terminal.shows(PROMPT, BOOT_LIMIT_MS)
     expect(terminal.isRaw).toBe(true)
@@ -38,6 +38,9 @@ describe('an interactive console', () => {
     await terminal.shows(/\r\n42\r\n/, ANSWER_LIMIT_MS)
     terminal.type('stty size; echo $TERM\r')
     await terminal.shows(new RegExp(`\r\n${ROWS} ${COLS}\r\nxterm\r\n`), ANSWER_LIMIT_MS)
+    terminal.type("trap 'stty size' WINCH\r")
+    terminal.resize(ROWS + 5, COLS + 20)
+    await terminal.shows(new RegExp(`\r\n${ROWS + 5} ${COLS + 20}\r\n`), ANSWER_LIMIT_MS)
     // Ends of lines come as the guest makes them: none is added on the way.
     expect(terminal.text).not.toContain('\r\r')
     terminal.type("stty -opost; printf 'a\\nb'; stty opost\r")

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { pciLineGsi } from '../../src/arch/devices.ts'
 import { EventLoop } from '../../src/host/event-loop.ts'
@@ -116,6 +117,16 @@ describeUnless(missingKvm(), 'a line', () => {
     expect(fixture.guest.word(COUNTS + 4 * MESSAGE.data)).toBe(4)
   })
 
+  it('gives its descriptors back', () => {
+    using fixture = halted(level)
+    const descriptors = () => readdirSync('/proc/self/fd').length
+    const before = descriptors()
+    fixture.host.line(DEVICE_NUMBER, 1)
+    expect(descriptors()).toBe(before + 2)
+    fixture.host[Symbol.dispose]()
+    expect(descriptors()).toBe(before)
+  })
+
   it('is high while one of its devices wants it', () => {
     using fixture = halted(level)
     // Device 6 comes out at the same pin as device 2.
@@ -158,6 +169,24 @@ describeUnless(missingKvm(), 'a doorbell', () => {
     loop.wait(0)
     expect(rings).toBe(1)
     doorbell.close()
+  })
+
+  it('lets writes through where another one is already, and has the place when that is gone', () => {
+    using guest = writer()
+    using loop = new EventLoop()
+    const warnings: string[] = []
+    const host = new KvmPciHost(guest.vm, loop, message => warnings.push(message))
+    let rings = 0
+    const [first, second] = [host.createDoorbell(() => {}), host.createDoorbell(() => void rings++)]
+    first.place(DEVICE)
+    second.place(DEVICE)
+    expect(warnings).toEqual(["a queue's notifications are slow: KVM_IOEVENTFD failed: EEXIST (errno 17)"])
+    first.close()
+    second.place(DEVICE)
+    expect(guest.run().map(({ at }) => at)).toEqual([DEVICE + 0x1000])
+    loop.wait(0)
+    expect(rings).toBe(1)
+    second.close()
   })
 
   it('lets writes through once it is nowhere', () => {

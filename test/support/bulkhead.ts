@@ -15,6 +15,8 @@ export interface CliResult {
   readonly stderr: string
   /** Standard output as it came. */
   readonly bytes: Buffer
+  /** Standard error as it came. */
+  readonly errorBytes: Buffer
 }
 
 export interface CliOptions {
@@ -31,8 +33,10 @@ export interface CliOptions {
 export interface CliRun {
   readonly child: ChildProcess
   readonly result: Promise<CliResult>
-  /** Resolves once standard output and standard error hold `text`, and rejects when the process ends before. */
-  saw(text: string): Promise<void>
+  /** Resolves once its output holds `text` that many times, and rejects when the process ends before. */
+  saw(text: string, times?: number): Promise<void>
+  /** What follows `text` in its output, up to `end`, once it is there. */
+  sawAfter(text: string, end: string): Promise<string>
   /** Writes to its standard input, which must have been left open. */
   type(text: string): void
 }
@@ -132,22 +136,31 @@ function start(args: readonly string[], options: CliOptions): CliRun {
       clearTimeout(timer)
       const bytes = Buffer.concat(output)
       const status = code ?? 128 + (SIGNALS[signal ?? ''] ?? 0)
-      resolve({ status, stdout: bytes.toString(), stderr: Buffer.concat(errors).toString(), bytes })
+      const errorBytes = Buffer.concat(errors)
+      resolve({ status, stdout: bytes.toString(), stderr: errorBytes.toString(), bytes, errorBytes })
     })
   })
-  const saw = (wanted: string) =>
-    new Promise<void>((resolve, reject) => {
-      const look = () => {
-        if (!text().includes(wanted)) return
-        waiting.delete(look)
-        resolve()
+  const find = <T>(wanted: string, look: () => T | undefined) =>
+    new Promise<T>((resolve, reject) => {
+      const tryAgain = () => {
+        const found = look()
+        if (found === undefined) return
+        waiting.delete(tryAgain)
+        resolve(found)
       }
-      waiting.add(look)
-      look()
+      waiting.add(tryAgain)
+      tryAgain()
       const ended = ({ status }: CliResult) => reject(new Error(`ended with ${status} before "${wanted}":\n${text()}`))
       result.then(ended, reject)
     })
-  return { child, result, saw, type: typed => void child.stdin.write(typed) }
+  const saw = (wanted: string, times = 1) =>
+    find(wanted, () => (text().split(wanted).length > times ? wanted : undefined)).then(() => {})
+  const sawAfter = (wanted: string, end: string) =>
+    find(wanted, () => {
+      const [, behind] = text().split(wanted)
+      return behind?.includes(end) ? behind.slice(0, behind.indexOf(end)) : undefined
+    })
+  return { child, result, saw, sawAfter, type: typed => void child.stdin.write(typed) }
 }
 
 /** Ours with `changes`; a variable that is undefined there is taken away. Vitest's own are not for the program. */

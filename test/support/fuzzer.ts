@@ -1,6 +1,7 @@
 /**
- * A guest without manners in front of a virtio PCI device: random accesses to configuration space, BAR and the PCI-CFG
- * window, random chains and random bytes in rings, resets at any moment. All from a seed.
+ * A guest without manners in front of a virtio PCI device: random accesses to configuration space (of the port above
+ * the device, too), BAR and the PCI-CFG window, random chains and random bytes in rings, resets at any moment, while a
+ * poller looks at the queues when it likes. All from a seed.
  *
  * A run throws when the device throws, works without end for one event, touches memory that it was not given, or does
  * not work like new after a reset.
@@ -10,6 +11,7 @@
 import { VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET } from '../../src/virtio/features.ts'
 import { VIRTIO_PCI_CAP_PCI_CFG } from '../../src/virtio/pci-layout.ts'
 import { DeferredTasks } from './deferred-tasks.ts'
+import { FuzzPoller } from './fuzz-poller.ts'
 import { FuzzRing } from './fuzz-ring.ts'
 import { FuzzSpace } from './fuzz-space.ts'
 import type { FuzzedDevice, FuzzSubject } from './fuzz-subjects.ts'
@@ -50,6 +52,7 @@ export class Fuzzer {
   private readonly space: FuzzSpace
   private readonly deferred = new DeferredTasks()
   private readonly fuzzed: FuzzedDevice
+  private readonly poller: FuzzPoller
   private readonly driver: VirtioPciDriver
   private readonly rings: FuzzRing[] = []
   private readonly actions: readonly (readonly [weight: number, action: () => void])[]
@@ -61,9 +64,16 @@ export class Fuzzer {
   ) {
     this.random = new Random(seed)
     const memory = new VirtioMemory()
+    this.poller = new FuzzPoller(this.random)
     this.space = new FuzzSpace(memory, this.random, subject.needsIdentity === true)
     this.fuzzed = subject.create(this.random, this.deferred.defer)
-    this.driver = new VirtioPciDriver(this.fuzzed.device, { memory, space: this.space.dmaSpace, packed: true })
+    this.driver = new VirtioPciDriver(this.fuzzed.device, {
+      memory,
+      space: this.space.dmaSpace,
+      packed: true,
+      poller: this.poller,
+      behindPort: this.random.below(2) === 0,
+    })
     this.actions = [
       [60, () => this.ring()?.add()],
       [40, () => this.notify()],
@@ -74,6 +84,9 @@ export class Fuzzer {
       [4, () => this.accessBar()],
       [4, () => this.accessWindow()],
       [2, () => this.accessConfigSpace()],
+      [3, () => this.accessPorts()],
+      [10, () => this.poller.look()],
+      [3, () => this.poller.giveUp()],
       [4, () => this.space.takeVersion()],
       [3, () => this.resetQueue()],
       [2, () => this.driver.enableMsix()],
@@ -202,6 +215,22 @@ export class Fuzzer {
     if (random.below(2) === 0) driver.map(driver.bar)
   }
 
+  /** Mostly registers of the port and the device, by ports 0xcf8 to 0xcff. */
+  private accessPorts(): void {
+    const { random, driver } = this
+    const bus = random.below(8) === 0 ? random.below(256) : random.below(2)
+    const device = random.below(8) === 0 ? random.below(32) : random.below(2)
+    const register = random.below(random.below(2) === 0 ? 0x40 : 0x100) & ~3
+    const address = (random.below(16) === 0 ? 0 : 0x8000_0000) + (bus << 16) + (device << 11) + register
+    driver.ports.write(0xcf8, random.below(16) === 0 ? 2 : 4, random.below(16) === 0 ? this.value() : address)
+    const size = [1, 2, 4, 8][random.below(4)] as number
+    const port = 0xcf8 + random.below(8)
+    driver.ports.read(port, size)
+    driver.ports.write(port, size, this.value())
+    driver.numberBuses()
+    if (random.below(2) === 0) driver.map(driver.bar)
+  }
+
   private value(): number {
     const { random } = this
     const values = [0, 1, 2, 3, 0xf, 0x40, 0xff, 0xffff, 0xffff_ffff, random.below(0x1_0000), random.below(2 ** 32)]
@@ -214,7 +243,8 @@ export class Fuzzer {
 
   /** Function level reset, then everything by the book. */
   private recover(): void {
-    const { driver, deferred, space, fuzzed } = this
+    const { driver, deferred, space, fuzzed, poller } = this
+    poller.stop()
     driver.transport.reset()
     driver.map(driver.bar)
     for (let round = 0; driver.status !== 0; round++) {
@@ -229,6 +259,7 @@ export class Fuzzer {
     })
     const { notifications, interrupts } = driver.transport.statistics()
     this.count('notifications', notifications)
+    this.count('polled', poller.served)
     this.count('interrupts', interrupts)
   }
 

@@ -27,7 +27,7 @@ const FORMAT = '1'
 
 /** What a guest's script starts with, given where it sees the image. */
 export function mountTools(device: string): string {
-  return `mkdir -p /tools && mount -t ext4 -o ro ${device} /tools && PATH=$PATH:/tools; `
+  return `mkdir -p /opt/tools && mount -t ext4 -o ro ${device} /opt/tools && PATH=/opt/tools:$PATH; `
 }
 
 /** Path of the image. */

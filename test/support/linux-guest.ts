@@ -27,3 +27,8 @@ export function runGuest(place: Place, words: readonly string[], options: CliOpt
 export function runScript(place: Place, script: string, options: CliOptions = {}): Promise<CliResult> {
   return runGuest(place, ['--', 'sh', '-c', script], options)
 }
+
+/** What a script told on lines `name: value`. */
+export function factsOf(output: string): Readonly<Record<string, string>> {
+  return Object.fromEntries([...output.matchAll(/^([\w.-]+): ?(.*?)\r?$/gm)].map(([, name, value]) => [name, value]))
+}

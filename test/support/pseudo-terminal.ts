@@ -45,6 +45,11 @@ export class PseudoTerminal {
     this.terminal.write(keys)
   }
 
+  /** Gives the terminal another size, as a window that is dragged does. */
+  resize(rows: number, cols: number): void {
+    this.terminal.resize(cols, rows)
+  }
+
   signal(name: NodeJS.Signals): void {
     this.process.kill(name)
   }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import { virtiofsdCommands } from '../../src/backend/vhost-user-virtiofsd.ts'
 import { EPOLLIN, EventLoop } from '../../src/host/event-loop.ts'
 import { openShare, type ShareConfig } from '../../src/machine/device/share.ts'
@@ -53,6 +53,21 @@ export function processesWith(word: string): readonly number[] {
     .filter(pid => pid > 0 && commandOf(pid).includes(word))
 }
 
+/** Stops the processes that have `word` in their command line; resolves when none of their threads runs any more. */
+export async function freeze(word: string): Promise<void> {
+  for (const pid of processesWith(word)) process.kill(pid, 'SIGSTOP')
+  const running = () => processesWith(word).filter(pid => threadStates(pid).some(state => state !== 'T'))
+  await vi.waitFor(() => expect(running()).toEqual([]), { timeout: 20_000, interval: 2 })
+}
+
+/** proc(5): a letter for each thread, behind the name in parentheses. */
+function threadStates(pid: number): readonly string[] {
+  return readdirSync(`/proc/${pid}/task`).map(thread => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')
+    return text.charAt(text.lastIndexOf(')') + 2)
+  })
+}
+
 function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\\,', ',')
@@ -89,7 +104,7 @@ export class ShareBench implements AsyncDisposable {
       loop,
       timers,
       memory: memory.memory,
-      ram: { fd: memory.ram!.fd, blocks: memory.ram!.blocks },
+      ram: memory.ram!,
       notices: { output: () => {}, inputRoom: () => {}, guestOpened: () => {} },
       debug: () => {},
       warn: message => void warnings.push(message),

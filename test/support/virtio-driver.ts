@@ -35,6 +35,8 @@ export interface VirtioDriverOptions {
   /** The driver notifies the device. */
   readonly onKick?: () => void
   readonly onInterrupt?: () => void
+  /** Whether a poller looks at the queue in the place of notifications. */
+  readonly isPolled?: () => boolean
   readonly onBroken?: (reason: string) => void
 }
 
@@ -109,6 +111,7 @@ export class VirtioDriver {
         this.interrupts++
         options.onInterrupt?.()
       },
+      ...(options.isPolled === undefined ? {} : { isPolled: options.isPolled }),
       onBroken: (reason: string) => {
         this.broken.push(reason)
         options.onBroken?.(reason)

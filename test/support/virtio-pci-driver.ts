@@ -10,6 +10,15 @@
  */
 import { Bus } from '../../src/bus/bus.ts'
 import { type DmaSpace, IdentitySpace } from '../../src/memory/dma-space.ts'
+import { ConfigPorts } from '../../src/pci/config-ports.ts'
+import {
+  PCI_BRIDGE_CONTROL,
+  PCI_MEMORY_BASE,
+  PCI_PREF_BASE_UPPER32,
+  PCI_PREF_LIMIT_UPPER32,
+  PCI_PREF_MEMORY_BASE,
+  PCI_PRIMARY_BUS,
+} from '../../src/pci/registers.ts'
 import { RootComplex } from '../../src/pci/root-complex.ts'
 import type { VirtioDevice } from '../../src/virtio/device.ts'
 import {
@@ -24,13 +33,15 @@ import {
 } from '../../src/virtio/features.ts'
 import { VirtioPci } from '../../src/virtio/pci.ts'
 import * as common from '../../src/virtio/pci-common.ts'
+import type { QueuePoller } from '../../src/virtio/queue-poller.ts'
 import { FakePciHost } from './pci-host.ts'
 import { VirtioDriver } from './virtio-driver.ts'
 import { VirtioMemory } from './virtio-memory.ts'
 
 const WINDOW = { start: 0x80_0000_0000, size: 0x1_0000_0000 }
-/** 00:01.0 in the enhanced configuration window. */
-const FUNCTION = 0x8000
+/** 00:01.0 and 01:00.0 in the enhanced configuration window. */
+const FIRST_DEVICE = 0x8000
+const SECOND_BUS = 0x10_0000
 const COMMAND = 0x04
 const MEMORY_AND_MASTER = 6
 const CAPABILITY_LIST = 0x34
@@ -81,14 +92,18 @@ export interface VirtioPciDriverOptions {
   readonly space?: DmaSpace
   readonly accessPlatform?: boolean
   readonly packed?: boolean
+  readonly poller?: QueuePoller
+  /** The device is behind a root port at 00:01.0, at 01:00.0. */
+  readonly behindPort?: boolean
 }
 
-/** A guest with one device, at 00:01.0. Its BAR is mapped. */
+/** A guest with one device, at 00:01.0 or behind a port there. Its BAR is mapped. */
 export class VirtioPciDriver {
   readonly memory: VirtioMemory
   readonly space: DmaSpace
   readonly host = new FakePciHost()
   readonly mmio = new Bus('mmio')
+  readonly ports = new Bus('port')
   readonly root: RootComplex
   readonly transport: VirtioPci
   readonly logged: string[] = []
@@ -97,38 +112,64 @@ export class VirtioPciDriver {
 
   constructor(
     readonly device: VirtioDevice,
-    { memory = new VirtioMemory(), space, accessPlatform = false, packed = false }: VirtioPciDriverOptions = {},
+    private readonly options: VirtioPciDriverOptions = {},
   ) {
+    const { memory = new VirtioMemory(), space, accessPlatform = false, packed = false, poller } = options
     this.memory = memory
     this.space = space ?? new IdentitySpace(memory.memory)
-    this.root = new RootComplex({ host: this.host, mmio: this.mmio, windows: [WINDOW], buses: 1 })
+    this.root = new RootComplex({ host: this.host, mmio: this.mmio, windows: [WINDOW], buses: 2 })
+    this.ports.add({ name: 'configuration', start: ConfigPorts.START, size: ConfigPorts.SIZE }, this.root.ports)
     this.transport = new VirtioPci({
       device,
       space: this.space,
       host: this.host,
       accessPlatform,
       packed,
+      ...(poller === undefined ? {} : { poller }),
       debug: message => this.logged.push(message),
     })
-    this.root.add(this.transport)
+    this.root.add(this.transport, options.behindPort === true ? { port: this.root.addPort() } : {})
     this.map(this.bar)
   }
 
   readConfig(offset: number, size: number): number {
-    return this.root.ecam.read(FUNCTION + offset, size)
+    return this.root.ecam.read(this.function + offset, size)
   }
 
   writeConfig(offset: number, size: number, value: number): void {
-    this.root.ecam.write(FUNCTION + offset, size, value)
+    this.root.ecam.write(this.function + offset, size, value)
   }
 
   /** Puts the BAR at `address` and lets the function decode it and reach memory. */
   map(address: number): void {
     this.bar = address
+    if (this.options.behindPort === true) this.openPort()
     this.writeConfig(COMMAND, 2, 0)
     this.writeConfig(0x10, 4, address % 2 ** 32)
     this.writeConfig(0x14, 4, Math.floor(address / 2 ** 32))
     this.writeConfig(COMMAND, 2, MEMORY_AND_MASTER)
+  }
+
+  private get function(): number {
+    return this.options.behindPort === true ? SECOND_BUS : FIRST_DEVICE
+  }
+
+  /** The port leads to bus 1, so that the device's configuration space is where it was. */
+  numberBuses(): void {
+    if (this.options.behindPort === true) this.root.ecam.write(FIRST_DEVICE + PCI_PRIMARY_BUS, 4, 0x0001_0100)
+  }
+
+  /** The port leads bus 1 and all of the window, by its 64-bit one. */
+  private openPort(): void {
+    const write = (offset: number, size: number, value: number) =>
+      this.root.ecam.write(FIRST_DEVICE + offset, size, value)
+    write(PCI_BRIDGE_CONTROL, 2, 0)
+    this.numberBuses()
+    write(PCI_MEMORY_BASE, 4, 0x0000_fff0)
+    write(PCI_PREF_MEMORY_BASE, 4, 0xfff0_0000)
+    write(PCI_PREF_BASE_UPPER32, 4, WINDOW.start / 2 ** 32)
+    write(PCI_PREF_LIMIT_UPPER32, 4, WINDOW.start / 2 ** 32)
+    write(COMMAND, 2, MEMORY_AND_MASTER)
   }
 
   /** Where the capabilities with PCI id `id` are, in the order of the list. */

@@ -1,11 +1,12 @@
 /** `--disk` as a machine is given it. Apart from disk.ts, so that who only reads a command line loads none of that. */
 import { basename } from 'node:path'
+import { BadInput } from '../../base/errors.ts'
 
 /** The most queues of a disk. */
 export const MAX_DISK_QUEUES = 16
 
 /** VIRTIO_BLK_ID_BYTES. */
-export const SERIAL_BYTES = 20
+const SERIAL_BYTES = 20
 
 /** A disk to put into a machine. */
 export interface DiskConfig {
@@ -35,4 +36,10 @@ export function defaultSerial(path: string): string {
   let start = Math.max(bytes.length - SERIAL_BYTES, 0)
   while (start < bytes.length && ((bytes[start] as number) & 0xc0) === 0x80) start++
   return new TextDecoder().decode(bytes.subarray(start))
+}
+
+/** Refuses a serial number that the guest cannot be given. */
+export function checkSerial(path: string, serial: string): void {
+  if (Buffer.byteLength(serial) > SERIAL_BYTES)
+    throw new BadInput(`disk ${path}: the serial number "${serial}" is longer than ${SERIAL_BYTES} bytes`)
 }

@@ -5,7 +5,7 @@ import { ThreadIo } from '../../backend/disk-thread.ts'
 import { SysError } from '../../base/errors.ts'
 import { EventFd } from '../../host/eventfd.ts'
 import { IoUring } from '../../host/io-uring.ts'
-import type { RamBlock } from '../../memory/ram.ts'
+import { holdRam, type RamBlock } from '../../memory/ram.ts'
 import { VirtioBlk } from '../../virtio/blk.ts'
 import type { DiskPlan } from './disk.ts'
 import type { DeviceEnvironment } from './environment.ts'
@@ -29,7 +29,8 @@ export function createDisk(plan: DiskPlan, environment: Environment): VirtioBlk 
     pinned = plan.pinned ? pinMemory(ring, plan, environment) : []
     io = ring
   } else io = new ThreadIo(channel)
-  const options = { path, fd, size, readOnly, directAlignment, geometry, io, event, loop, pinned, warn }
+  const abandon = () => holdRam(environment.ram.hold)
+  const options = { path, fd, size, readOnly, directAlignment, geometry, io, event, loop, pinned, warn, abandon }
   return new VirtioBlk({ name: `disk ${path}`, backend: new Disk(options), serial, queues })
 }
 

@@ -29,6 +29,8 @@ export interface OpenDevice<Plan> {
 export interface RamSource {
   readonly fd: number
   readonly blocks: readonly RamBlock[]
+  /** For `holdRam`. */
+  readonly hold: SharedArrayBuffer
 }
 
 /** What a device's backends may use on the device thread. */

@@ -9,6 +9,8 @@ import { checkFolder, type ShareConfig } from './share-config.ts'
 
 /** A sandbox that cannot be set up shows within this time. */
 const START_MS = 200
+/** How long it may take to end. */
+const END_MS = 1000
 const MAX_OUTPUT = 1000
 
 /** Serves the folder to the one who connects to `socket`, until it is disposed; throws `HostError`. */
@@ -48,7 +50,9 @@ export async function serveFolder(config: ShareConfig, socket: string): Promise<
         return {
           [Symbol.asyncDispose]: async () => {
             child.kill('SIGTERM')
+            const late = setTimeout(() => child.kill('SIGKILL'), END_MS)
             await ended
+            clearTimeout(late)
           },
         }
       failure = output.trim()

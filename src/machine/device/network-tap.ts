@@ -63,9 +63,14 @@ export function openTapQueues(request: TapRequest): OpenTap {
   }
 }
 
-function openByName({ name: wanted, queues }: TapRequest, opened: number[]): void {
+/** Throws `BadInput` for a name that cannot be a tap's; returns whether it is to be opened for several queues. */
+export function checkTap(wanted: string | undefined, queues: number): boolean {
   if (wanted !== undefined) checkName(wanted)
-  const multiQueue = wanted !== undefined && isInterface(wanted) ? madeForQueues(wanted, queues) : queues > 1
+  return wanted !== undefined && isInterface(wanted) ? madeForQueues(wanted, queues) : queues > 1
+}
+
+function openByName({ name: wanted, queues }: TapRequest, opened: number[]): void {
+  const multiQueue = checkTap(wanted, queues)
   let name = wanted ?? ''
   for (let i = 0; i < queues; i++) {
     const queue = openQueue(name, multiQueue)

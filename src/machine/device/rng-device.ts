@@ -6,6 +6,6 @@ import type { DeviceEnvironment } from './environment.ts'
 import type { RngPlan } from './rng.ts'
 
 /** Builds the device. */
-export function createRng(_plan: RngPlan, { loop }: DeviceEnvironment): VirtioDevice {
-  return new Rng({ name: 'rng', source: new HostEntropy(), defer: task => loop.defer(task) })
+export function createRng(_plan: RngPlan, { loop, warn }: DeviceEnvironment): VirtioDevice {
+  return new Rng({ name: 'rng', source: new HostEntropy(warn), defer: task => loop.defer(task) })
 }

@@ -1,6 +1,6 @@
 /** The socket device on the main thread: its context id and the socket at which host programs reach the guest. */
-import { lstatSync, rmSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { lstatSync, rmSync, type Stats, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { BadInput, SysError } from '../../base/errors.ts'
 import { ECONNREFUSED, ENOENT, errnoName } from '../../host/errno.ts'
 import { closeFd } from '../../host/fd.ts'
@@ -29,44 +29,60 @@ export interface VsockPlan {
   readonly listenFd: number
 }
 
-/** Checks a configuration and listens at its path; throws `BadInput`. */
-export function openVsock({ cid, path: given }: VsockConfig): OpenDevice<VsockPlan> {
+/** Throws `BadInput` for a configuration that cannot be had here; returns the whole path. */
+export function checkVsock({ cid, path: given }: VsockConfig): string {
   if (!Number.isInteger(cid) || cid < MIN_CID || cid > MAX_CID)
     throw new BadInput(`a guest's context id is ${MIN_CID} to ${MAX_CID}, not ${cid}`)
   if (given === '') throw new BadInput('vsock needs the path of a socket')
   const path = resolve(given)
   if (new TextEncoder().encode(path).length > MAX_PATH)
     throw new BadInput(`${path} is too long for a vsock path: use up to ${MAX_PATH} bytes`)
-  removeStale(path)
+  const folder = dirname(path)
+  if (lookUp(folder, statSync)?.isDirectory() !== true)
+    throw new BadInput(`vsock path ${path}: there is no directory ${folder}`)
+  isStale(path)
+  return path
+}
+
+/** Checks a configuration and listens at its path; throws `BadInput`. */
+export function openVsock(config: VsockConfig): OpenDevice<VsockPlan> {
+  const path = checkVsock(config)
+  if (isStale(path)) rmSync(path, { force: true })
   const listenFd = listen(path)
   const { ino } = lstatSync(path)
   return {
-    plan: { cid, path, listenFd },
+    plan: { cid: config.cid, path, listenFd },
     resources: {
       [Symbol.asyncDispose]: () => {
         closeFd(listenFd)
         // Somebody else may have put a socket of their own there.
-        if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true })
+        if (lookUp(path, lstatSync)?.ino === ino) rmSync(path, { force: true })
         return Promise.resolve()
       },
     },
   }
 }
 
-/** Makes way for a socket where the one of a process that has died still lies. */
-function removeStale(path: string): void {
-  const found = lstatSync(path, { throwIfNoEntry: false })
-  if (found === undefined) return
+/** Whether the socket of a process that has died lies there; throws `BadInput` when something else does. */
+function isStale(path: string): boolean {
+  const found = lookUp(path, lstatSync)
+  if (found === undefined) return false
   if (!found.isSocket()) throw new BadInput(`${path} exists and is no socket: choose another vsock path`)
   const result = connectUnix(path)
-  if (result === -ECONNREFUSED) {
-    rmSync(path, { force: true })
-    return
-  }
-  if (result === -ENOENT) return
+  if (result === -ECONNREFUSED) return true
+  if (result === -ENOENT) return false
   if (result >= 0) closeFd(result)
   const reason = result >= 0 ? '' : ` (${errnoName(-result)})`
   throw new BadInput(`${path} is in use by another process${reason}: choose another vsock path`)
+}
+
+/** Undefined for what is not there, or cannot be looked at. */
+function lookUp(path: string, look: (path: string) => Stats): Stats | undefined {
+  try {
+    return look(path)
+  } catch {
+    return undefined
+  }
 }
 
 function listen(path: string): number {

@@ -133,6 +133,8 @@ describe('bulkhead rig', () => {
     [['run', '-m', '0', '--', 'true'], '--mem must be 1M to 1048576M'],
     [['run', '--timeout', '0', '--', 'true'], '--timeout must be a number of seconds above 0'],
     [['run', '--loglevel', 'loud', '--', 'true'], '--loglevel must be one of'],
+    [['run', '--file', '/nonexistent,rw', '--', 'true'], '--file /nonexistent is no file'],
+    [['run', '--file', '/', '--', 'true'], '--file / is no file'],
     [['run', '--kernel', 'x', '--', 'true'], 'rig has no option --kernel'],
     [['shell'], 'rig shell needs a terminal: use rig run -- COMMAND...'],
     [['shell', '--', 'sh'], 'rig shell takes no command'],

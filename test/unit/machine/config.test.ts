@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { BadInput } from '../../../src/base/errors.ts'
 import { type MachineConfig, planMachine } from '../../../src/machine/config.ts'
+import type { DeviceConfig } from '../../../src/machine/device/kinds.ts'
 import { Assembler, LOAD_ADDRESS } from '../../support/micro-guest.ts'
 
 const image = new Assembler().exit(0).image()
@@ -39,6 +40,52 @@ describe('planMachine', () => {
     const balloon = { kind: 'balloon' as const }
     expect(() => planMachine(config({ devices: [{ ...disk, pinned: true }, balloon] }))).toThrow(BadInput)
     expect(() => planMachine(config({ devices: [disk, balloon] }))).not.toThrow()
+  })
+
+  it.each([
+    ['two consoles', [{ kind: 'console' }, { kind: 'console' }], 'a machine has one virtio console'],
+    ['two balloons', [{ kind: 'balloon' }, { kind: 'balloon', targetMiB: 1 }], 'a machine has one balloon'],
+    [
+      'two socket devices',
+      [
+        { kind: 'vsock', cid: 3, path: 'a' },
+        { kind: 'vsock', cid: 4, path: 'b' },
+      ],
+      'a machine has one socket device',
+    ],
+    [
+      'a tag twice',
+      [
+        { kind: 'share', path: '/a', tag: 'x' },
+        { kind: 'share', path: '/b', tag: 'x' },
+      ],
+      'two shares have the tag "x"',
+    ],
+    [
+      'a file with two writers',
+      [
+        { kind: 'disk', path: 'a/../disk.img' },
+        { kind: 'disk', path: './disk.img' },
+      ],
+      'disk ./disk.img is given twice',
+    ],
+    [
+      'a file with a writer and a reader',
+      [
+        { kind: 'disk', path: 'disk.img', readOnly: true },
+        { kind: 'disk', path: 'disk.img' },
+      ],
+      'disk disk.img is given twice',
+    ],
+  ] satisfies [string, DeviceConfig[], string][])('refuses %s', (_, devices, message) => {
+    expect(() => planMachine(config({ devices }))).toThrow(BadInput)
+    expect(() => planMachine(config({ devices }))).toThrow(message)
+  })
+
+  it('takes two readers of one file, and two entropy devices', () => {
+    const disk = { kind: 'disk' as const, path: 'disk.img', readOnly: true }
+    const rng = { kind: 'rng' as const }
+    expect(() => planMachine(config({ devices: [disk, disk, rng, rng] }))).not.toThrow()
   })
 
   it('puts the ACPI tables into guest memory, with one entry for each vCPU', () => {

@@ -74,7 +74,7 @@ describe('openDisk', () => {
   it.each([
     ['a missing file', () => join(DIRECTORY, 'none'), {}, 'does not exist: make it with truncate -s SIZE'],
     ['a directory', () => directory(), { readOnly: true }, 'is neither a file nor a block device'],
-    ['a directory to write to', () => directory(), {}, 'cannot be opened (EISDIR)'],
+    ['a directory to write to', () => directory(), {}, 'is neither a file nor a block device'],
     ['a file that nobody may write', () => '/proc/sys/kernel/ostype', {}, 'ostype,ro to only read it (EACCES)'],
     ['a character device', () => '/dev/null', {}, 'is neither a file nor a block device'],
     ['no queues', () => image(), { queues: 0 }, 'queues must be 1 to 16, not 0'],

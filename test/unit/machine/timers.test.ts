@@ -47,6 +47,16 @@ describe('Timers', () => {
     expect(second).toHaveBeenCalledOnce()
   })
 
+  it('does not fire a timer that another one cancels at the same time', () => {
+    using timers = new Timers()
+    const cancelled = vi.fn()
+    const timer = timers.create()
+    timers.create().arm(0, () => timer.cancel())
+    timer.arm(0, cancelled)
+    runOnce(timers, 5000)
+    expect(cancelled).not.toHaveBeenCalled()
+  })
+
   it('lets a timer arm itself again while it fires', () => {
     using timers = new Timers()
     const timer = timers.create()

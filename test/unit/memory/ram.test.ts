@@ -1,7 +1,24 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { Ram, viewRam } from '../../../src/memory/ram.ts'
+import { holdRam, Ram, viewRam } from '../../../src/memory/ram.ts'
 
 const GIB = 2 ** 30
+
+describe('Ram', () => {
+  it.each([
+    ['goes with its owner', false],
+    ['stays mapped while an operation of the kernel may use it', true],
+  ])('%s', (_, isHeld) => {
+    const ram = Ram.create([{ start: 0, size: 4096 }])
+    const address = ram.blocks[0]!.hostAddress.toString(16).padStart(8, '0')
+    const hold = isHeld ? holdRam : () => {}
+    hold(ram.hold)
+    ram[Symbol.dispose]()
+    const mappings = readFileSync('/proc/self/maps', 'latin1').split('\n')
+    const found = mappings.filter(line => line.startsWith(`${address}-`) && line.includes('bulkhead-ram'))
+    expect(found).toHaveLength(isHeld ? 1 : 0)
+  })
+})
 
 describe('viewRam', () => {
   it('joins windows of 1 GiB into one range', () => {

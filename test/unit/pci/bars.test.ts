@@ -117,6 +117,13 @@ describe('Bars', () => {
     expect(machine.log).toEqual(['pci: BAR 1 of second is at 0xc0000000, over another range'])
   })
 
+  it('does not fill the log however often a BAR is moved', () => {
+    const machine = machineWith([testBar()])
+    machine.write(0, 1, COMMAND, 2, MEMORY)
+    Array.from({ length: 100 }, (_, page) => machine.write(0, 1, BAR0, 4, 0x1000_0000 + 0x1000 * page))
+    expect(machine.log).toHaveLength(64)
+  })
+
   it('waits for room over another BAR and takes it as soon as that goes', () => {
     const first = tracedBar()
     const second = tracedBar({ index: 1, name: 'second' })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { VirtioBalloon } from '../../../src/virtio/balloon.ts'
+import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_PACKED } from '../../../src/virtio/features.ts'
 import { DeferredTasks } from '../../support/deferred-tasks.ts'
 import { type DeviceHarness, deviceHarness } from '../../support/device-harness.ts'
 import { repeat } from '../../support/repeat.ts'
@@ -117,8 +118,8 @@ describe('VirtioBalloon', () => {
     ['a number and a half', new Uint8Array([1, 0, 0, 0, 2, 0]), 1],
     [
       'more numbers than it looks at',
-      new Uint8Array(Uint32Array.from({ length: 2 ** 16 + 4 }, (_, i) => i % 64).buffer),
-      64,
+      new Uint8Array(Uint32Array.from({ length: 2 ** 13 + 4 }, (_, i) => i % 64).buffer),
+      8,
     ],
   ])('takes %s as what it comes to', (_, list, discards) => {
     const { discarded, harness } = setUp()
@@ -173,6 +174,27 @@ describe('VirtioBalloon', () => {
     tasks.runAll()
     expect(discarded).toHaveLength(40)
   })
+
+  it('gives other devices their turn after many discards', () => {
+    const { discarded, tasks, harness } = setUp()
+    // Each thousand numbers come to 512 single pages.
+    const scattered = pfns(...Array.from({ length: 2 ** 13 }, (_, i) => (2 * i) % WINDOW_PFN))
+    repeat(3, () => harness.driver(INFLATE).add({ out: [scattered] }))
+    harness.driver(INFLATE).kick()
+    expect(discarded).toHaveLength(2 * 8 * 512)
+    tasks.runAll()
+    expect(discarded).toHaveLength(3 * 8 * 512)
+  })
+
+  it('has one turn to come, however often the driver notifies', () => {
+    const { tasks, harness } = setUp()
+    const flood = () => {
+      repeat(40, i => harness.driver(INFLATE).add({ out: [pfns(i)] }))
+      harness.driver(INFLATE).kick()
+    }
+    repeat(3, flood)
+    expect(tasks.count).toBe(1)
+  })
 })
 
 describe('VirtioBalloon statistics', () => {
@@ -187,6 +209,22 @@ describe('VirtioBalloon statistics', () => {
     harness.send(STATS, { out: [stats([4, 4096, 1], [0, 7, 0], [999, 1, 0], [10, 2, 0])] })
     expect(told).toEqual([{ 'stat-free-memory': 2 ** 32 + 4096, 'stat-swap-in': 7, 'stat-oom-kills': 2 }])
     expect(harness.driver(STATS).poll()).toBeUndefined()
+  })
+
+  it.each([
+    ['split', VIRTIO_F_RING_EVENT_IDX],
+    ['packed', VIRTIO_F_RING_EVENT_IDX | VIRTIO_F_RING_PACKED],
+  ])('come from a driver that notifies only when the event index of a %s ring asks for it', (_, features) => {
+    const { device, harness } = setUp(STATS_VQ | features)
+    const told: unknown[] = []
+    harness.send(STATS, { out: [stats([4, 1, 0])] })
+    device.requestStatistics(statistics => told.push(statistics))
+    harness.driver(STATS).poll()
+    harness.send(STATS, { out: [stats([4, 2, 0])] })
+    device.requestStatistics(statistics => told.push(statistics))
+    harness.driver(STATS).poll()
+    harness.send(STATS, { out: [stats([4, 3, 0])] })
+    expect(told).toEqual([{ 'stat-free-memory': 2 }, { 'stat-free-memory': 3 }])
   })
 
   it('go to everybody who waits, and once', () => {

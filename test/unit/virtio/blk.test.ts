@@ -15,6 +15,7 @@ import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_PACKED } from '../../../src/virt
 import { type DeviceHarness, deviceHarness, type HarnessOptions } from '../../support/device-harness.ts'
 import { blkAnswer, blkHeader } from '../../support/disk.ts'
 import { MemoryDisk, type MemoryDiskOptions } from '../../support/memory-disk.ts'
+import { repeat } from '../../support/repeat.ts'
 
 const WRITEBACK = 32
 const CACHES = VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_CONFIG_WCE
@@ -138,6 +139,21 @@ describe('VirtioBlk', () => {
     const before = disk.log.length
     disk.deferred.pop()!()
     expect(disk.log.length).toBeGreaterThan(before)
+  })
+
+  it('has one turn to come, however often such a driver notifies', () => {
+    const { disk, harness } = bench()
+    const driver = harness.driver(0)
+    const { queue } = driver
+    const flush = queue.flush.bind(queue)
+    queue.flush = () => {
+      flush()
+      driver.pollAll()
+      driver.add(reading())
+    }
+    harness.send(0, reading())
+    repeat(5, () => driver.kick())
+    expect(disk.deferred).toHaveLength(1)
   })
 
   it('serves each queue for itself', () => {

@@ -362,4 +362,14 @@ describe('VirtioConsole with several ports', () => {
     tasks.runAll()
     expect(harness.driver(CONTROL_TX).pollAll()).toHaveLength(64)
   })
+
+  it('puts it off once, however often the driver notifies', () => {
+    const { harness, tasks } = multiport()
+    repeat(3, () => {
+      repeat(64, i => harness.driver(CONTROL_TX).add({ out: [control(1, PORT_OPEN, i & 1)] }))
+      harness.driver(CONTROL_TX).kick()
+      harness.driver(CONTROL_TX).pollAll()
+    })
+    expect(tasks.count).toBe(1)
+  })
 })

@@ -1,7 +1,16 @@
 import { describe, expect, it } from 'vitest'
+import { VirtioBlk } from '../../../src/virtio/blk.ts'
 import { VIRTIO_F_NOTIFICATION_DATA } from '../../../src/virtio/features.ts'
+import { Fs } from '../../../src/virtio/fs.ts'
+import { VirtioNet } from '../../../src/virtio/net.ts'
+import type { IdleQueue } from '../../../src/virtio/queue-poller.ts'
+import { blkHeader } from '../../support/disk.ts'
+import { FakeVhost } from '../../support/fake-vhost.ts'
+import { MemoryDisk } from '../../support/memory-disk.ts'
 import { ProbeDevice } from '../../support/probe-device.ts'
 import { VirtioPciDriver } from '../../support/virtio-pci-driver.ts'
+import { FakeNetBackend } from './fake-net-backend.ts'
+import { frame, GUEST_MAC, packet } from './net-frames.ts'
 
 const NOTIFY = 2
 const ISR = 3
@@ -152,5 +161,88 @@ describe('VirtioPci interrupts by MSI-X', () => {
     expect(driver.host.vectors[0]?.pending).toBe(true)
     driver.write('deviceStatus', 0)
     expect(driver.host.vectors[0]?.pending).toBe(false)
+  })
+})
+
+describe('VirtioPci that is no bus master', () => {
+  const MEMORY = 2
+
+  it('has no queues, and is notified of all when it may reach memory again', () => {
+    const device = new ProbeDevice()
+    const driver = new VirtioPciDriver(device).start()
+    driver.queues[1]?.add({ in: [4] })
+    driver.writeConfig(COMMAND, 2, MEMORY)
+    const before = device.calls.length
+    driver.notify(1)
+    expect([device.host?.queue(1), device.calls.length]).toEqual([undefined, before])
+    driver.writeConfig(COMMAND, 2, MEMORY | 4)
+    expect(device.calls.slice(before)).toEqual(['notify 0', 'notify 1'])
+    expect(device.serve(1)).toBe(1)
+  })
+
+  it('has no queues for a poller, which would read and write its rings', () => {
+    const watched: IdleQueue[] = []
+    const poller = { watch: (idle: IdleQueue) => watched.push(idle) > 0 }
+    const device = new ProbeDevice()
+    const driver = new VirtioPciDriver(device, { poller }).start()
+    device.host?.queue(1)?.requestNotifications()
+    const before = watched[0]?.queue?.index
+    driver.writeConfig(COMMAND, 2, MEMORY)
+    expect([before, watched[0]?.queue]).toEqual([1, undefined])
+  })
+
+  it('leaves the buffers alone that it has for packets, until it may reach memory again', () => {
+    const backend = new FakeNetBackend()
+    const device = new VirtioNet({ name: 'net', mac: GUEST_MAC, backend })
+    const driver = new VirtioPciDriver(device).start()
+    const [receiver] = driver.queues
+    receiver?.add({ in: [2000] })
+    receiver?.kick()
+    driver.writeConfig(COMMAND, 2, MEMORY)
+    backend.ports[0]?.incoming.push(packet(frame(60)))
+    backend.events.readable(0)
+    expect(receiver?.poll()).toBeUndefined()
+    driver.writeConfig(COMMAND, 2, MEMORY | 4)
+    expect(receiver?.poll()?.written).toBe(72)
+  })
+
+  it('shows what was completed meanwhile when it may reach memory again', () => {
+    const disk = new MemoryDisk()
+    disk.isHolding = true
+    const driver = new VirtioPciDriver(new VirtioBlk({ name: 'disk', backend: disk, serial: '', queues: 1 })).start()
+    const [queue] = driver.queues
+    queue?.add({ out: [blkHeader(0, 0)], in: [512, 1] })
+    queue?.kick()
+    driver.writeConfig(COMMAND, 2, MEMORY)
+    disk.complete()
+    expect(queue?.poll()).toBeUndefined()
+    driver.writeConfig(COMMAND, 2, MEMORY | 4)
+    expect(queue?.poll()?.written).toBe(513)
+  })
+
+  it('keeps the interrupts of a program outside until it may send them', () => {
+    const backend = new FakeVhost()
+    const driver = new VirtioPciDriver(new Fs('share data', Uint8Array.of(1), backend)).start()
+    driver.enableMsix()
+    driver.write('queueSelect', 1)
+    driver.write('queueMsixVector', 2)
+    driver.writeConfig(COMMAND, 2, MEMORY)
+    backend.events?.interrupt(1)
+    expect(driver.messages(2)).toEqual([])
+    driver.writeConfig(COMMAND, 2, MEMORY | 4)
+    expect(driver.messages(2)).toEqual([0x102])
+  })
+})
+
+describe('VirtioPci.close', () => {
+  it('gives interrupts and doorbells back even when the device fails', () => {
+    const device = new ProbeDevice()
+    const driver = new VirtioPciDriver(device).start()
+    device.close = () => {
+      throw new Error('the disk is gone')
+    }
+    expect(() => driver.transport.close()).toThrow('the disk is gone')
+    expect(driver.host.doorbells.map(({ isClosed }) => isClosed)).toEqual([true, true])
+    expect(driver.host.vectors.map(({ isClosed }) => isClosed)).toEqual([true, true, true])
   })
 })

@@ -32,7 +32,7 @@ describe('createBalloon', () => {
     const { plan } = openBalloon({ kind: 'balloon', targetMiB: 2 }, 128)
     using probe = deviceHarness(createBalloon(plan, environment), { real: true })
     const real = probe.memory.ram!
-    const device = createBalloon(plan, { ...environment, ram: { fd: real.fd, blocks: real.blocks } })
+    const device = createBalloon(plan, { ...environment, ram: real })
     using harness = deviceHarness(device, { memory: probe.memory })
     expect(device.targetMiB).toBe(2)
     harness.memory.memory.write(HIGH_START, new Uint8Array(2 ** 20).fill(0xaa))

@@ -29,7 +29,7 @@ function deviceOn(plan: NetworkPlan) {
     loop,
     timers,
     memory: memory.memory,
-    ram: { fd: -1, blocks: [] },
+    ram: { fd: -1, blocks: [], hold: new SharedArrayBuffer(4) },
     notices: { output: () => {}, inputRoom: () => {}, guestOpened: () => {} },
     debug: () => {},
     warn: () => {},

@@ -5,6 +5,7 @@ import { BadInput, HostError } from '../../../../src/base/errors.ts'
 import { openShare } from '../../../../src/machine/device/share.ts'
 import { patternAt } from '../../../support/byte-pattern.ts'
 import {
+  freeze,
   missingUserNamespaces,
   missingVirtiofsd,
   processesWith,
@@ -91,7 +92,7 @@ describeUnless(missingVirtiofsd(), 'a share', () => {
     await using bench = await ShareBench.open({ path: folder.path })
     const { fuse, harness, warnings } = bench
     fuse.init()
-    processesWith(folder.path).forEach(pid => void process.kill(pid, 'SIGSTOP'))
+    await freeze(folder.path)
     fuse.send(FUSE_LOOKUP, 1n, [NAME], [128])
     processesWith(folder.path).forEach(pid => void process.kill(pid, 'SIGKILL'))
     await bench.until(() => expect(warnings.at(-1)).toBe('share data: the program runs again'))

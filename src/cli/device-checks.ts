@@ -1,0 +1,34 @@
+/**
+ * Refuses devices that the host cannot give before anything is fetched or started for the guest. The machine does the
+ * same when it opens them; what changes in between is told then.
+ */
+import { BadInput } from '../base/errors.ts'
+import type { DeviceRequests } from './device-options.ts'
+
+/** Throws `BadInput`. Loads only what the devices need. */
+export async function checkDevices(devices: DeviceRequests, runsInRig: boolean): Promise<void> {
+  const { disks, networks, vsock } = devices
+  if (runsInRig) refuseInRig(devices)
+  if (disks.length > 0) (await import('../machine/device/disk-file.ts')).checkDiskFiles(disks)
+  if (networks.length > 0 && !runsInRig) {
+    const { checkHostNetwork } = await import('../machine/device/network.ts')
+    for (const { config } of networks) await checkHostNetwork(config)
+  }
+  if (vsock !== undefined) (await import('../machine/device/vsock.ts')).checkVsock({ kind: 'vsock', ...vsock })
+}
+
+/** What only a host whose KVM runs the guest itself can give. */
+function refuseInRig({ networks, vsock }: DeviceRequests): void {
+  if (vsock !== undefined)
+    throw new BadInput("--vsock needs a host whose KVM runs Linux: the rig's sockets cannot be reached from here")
+  for (const { config } of networks) {
+    if (config.mode === 'tap')
+      throw new BadInput("--network mode=tap needs a host whose KVM runs Linux: the rig has no tap of this host's")
+    if (config.forwards !== undefined)
+      throw new BadInput(
+        "--network forward needs a host whose KVM runs Linux: the rig's ports cannot be reached from here",
+      )
+    if (config.program !== undefined)
+      throw new BadInput('--network passt needs a host whose KVM runs Linux: the rig has a passt of its own')
+  }
+}
