@@ -38,10 +38,9 @@ describe('Passt', () => {
   })
 
   it('quotes the program when it ends at once', async () => {
-    const program = script(
-      'refuses',
-      'echo "Failed to send 12 bytes to syslog" >&2; echo "No route at all" >&2; exit 1',
-    )
+    const noise = [`Can't run AVX2 build, using non-AVX2 version`, 'Failed to send 12 bytes to syslog']
+    const lines = [...noise, 'No route at all'].map(line => `echo "${line}" >&2`)
+    const program = script('refuses', [...lines, 'exit 1'].join('\n'))
     await expect(Passt.start({ ...OPTIONS, program })).rejects.toThrow(
       'the user-mode network does not start: passt says "No route at all"',
     )
