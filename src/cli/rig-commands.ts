@@ -10,8 +10,8 @@ import { isInteractive, rawTerminal } from './terminal.ts'
 
 export const RIG_OPTIONS: Options = {
   mem: { short: 'm', value: 'MEM', help: 'memory for what runs there, beside its system (default 512M)' },
-  guest: { help: "bring the default guest, so that `bulkhead run` works there" },
-  network: { help: "a network behind 10.0.2.2; with --guest, also for guests" },
+  guest: { help: 'bring the default guest, so that `bulkhead run` works there' },
+  network: { help: 'a network behind 10.0.2.2; with --guest, also for guests' },
   file: { value: 'PATH[,rw]', help: 'a file as a block device there; $BULKHEAD_FILES lists them', multiple: true },
   timeout: { value: 'S', help: 'rig run: end the command after S seconds' },
   loglevel: { value: LOG_LEVELS.join('|'), help: 'how much to tell on standard error (default warning)' },

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { type DiskConfig, defaultSerial } from '../machine/device/disk-config.ts'
 import { serveFolder } from '../machine/device/folder-server.ts'
 import { folderArchive } from '../rig/archive.ts'
+import { FOLDER_PREFIX } from '../rig/l1.ts'
 import type { SharedFolder } from '../rig/qemu.ts'
 import type { DeviceRequests } from './device-options.ts'
 import { findVirtiofsd, privatePasst, privateVirtiofsd } from './programs.ts'
@@ -33,7 +34,7 @@ export async function rigDevices(devices: DeviceRequests): Promise<RigDevices> {
   if (shares.length > 0) {
     archives.push(await folderArchive(dirname(await privateVirtiofsd()), 'tools/virtiofsd'))
     const program = await findVirtiofsd()
-    const sockets = mkdtempSync(join(tmpdir(), 'bulkhead-folders-'))
+    const sockets = mkdtempSync(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`))
     opened.defer(() => rmSync(sockets, { recursive: true, force: true }))
     for (const [index, share] of shares.entries()) {
       const socket = join(sockets, String(index))

@@ -19,7 +19,8 @@ import {
 } from './qemu.ts'
 import { PortListener, type PortSocket } from './sockets.ts'
 
-const FOLDER_PREFIX = 'bulkhead-rig-'
+/** Of temporary folders, with the process id behind it: whoever starts a rig next removes those of dead processes. */
+export const FOLDER_PREFIX = 'bulkhead-rig-'
 /** Descriptor at which QEMU finds the saved state. */
 export const STATE_FD = 3
 const CONSOLE_LINES = 15
