@@ -71,7 +71,7 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
       case 'balloon':
         return machine.deviceCommand('balloon', { targetMiB: balloonTarget(machine, params) })
       case 'resize':
-        machine.ports[0]?.resize(terminalEdge(params, 'cols'), terminalEdge(params, 'rows'))
+        resizeTerminal(machine, params)
         return null
       case 'nmi':
         return machine.withVcpu(vcpuIndex(machine, params), vcpu => vcpu.nmi())
@@ -109,6 +109,13 @@ function balloonTarget(machine: Machine, params: Readonly<Record<string, unknown
   if (typeof keep !== 'number' || !Number.isInteger(keep) || keep < 1 || keep > memoryMiB)
     throw new BadInput(`the guest can keep 1 to ${memoryMiB} MiB`)
   return memoryMiB - keep
+}
+
+/** The user's terminal is the guest's hvc0, if it has one. */
+function resizeTerminal(machine: Machine, params: Readonly<Record<string, unknown>>): void {
+  const cols = terminalEdge(params, 'cols')
+  const rows = terminalEdge(params, 'rows')
+  machine.ports[0]?.resize(cols, rows)
 }
 
 /** One measure of a terminal, which the device has 16 bits for. */

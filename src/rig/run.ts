@@ -8,6 +8,12 @@ import type { PortSocket } from './sockets.ts'
 
 /** A job is taken in 20 ms; a restored machine that is broken shows by silence. */
 const START_LIMIT_MS = 30_000
+/**
+ * How often an empty line goes to L1, which ignores it. When L1 leaves its guest, QEMU's TCG changes the CPU's pending
+ * interrupts without a lock (`do_vmexit` in 7.2) and so can forget one that comes at that moment. If that was the timer
+ * of an L1 that goes idle, L1 sleeps for good, with the interrupt in its APIC; any other interrupt wakes it.
+ */
+const POKE_MS = 1000
 
 /** What L1 runs. */
 export interface RunCommand {
@@ -47,6 +53,7 @@ export class RigRun {
   readonly #marker = newMarker()
   readonly #exit = Promise.withResolvers<number>()
   #limit: ReturnType<typeof setTimeout> | undefined
+  #poke: ReturnType<typeof setInterval> | undefined
   #late = false
 
   private constructor(
@@ -126,11 +133,13 @@ export class RigRun {
   /** Ends L1 at once and removes what the run left. Call it when the run is over, however that came. */
   async kill(): Promise<void> {
     clearTimeout(this.#limit)
+    clearInterval(this.#poke)
     await this.l1.kill()
   }
 
   #watch(lines: AsyncGenerator<string>): void {
     this.#readStatus(lines).then(this.#exit.resolve, this.#exit.reject)
+    this.#poke = setInterval(() => void this.ports.job.write(Buffer.from('\n')), POKE_MS).unref()
     if (this.timeoutS === undefined) return
     this.#limit = setTimeout(() => {
       this.#late = true

@@ -40,7 +40,9 @@ export async function linuxTools(qemu: QemuProgram): Promise<LinuxTools> {
   if (data === undefined) throw new Skip("the peer is the rig's private QEMU: unset BULKHEAD_QEMU")
   const folder = dirname(data)
   const binary = basename(qemu.command.at(-1) ?? '')
-  const name = `bench-tools-${cacheKey([FORMAT, folder, ...PACKAGES])}`
+  // The rig's folder changes with more than its QEMU.
+  const version = await runTool([...qemu.command, '--version'])
+  const name = `bench-tools-${cacheKey([FORMAT, version, ...PACKAGES])}`
   const entry = await cacheEntry(cacheRoot(), name, target => build(folder, target))
   return { image: join(entry, IMAGE), qemu: privateQemu(`${TOOLS}/qemu`, binary) }
 }

@@ -29,6 +29,9 @@ describe('sockets between guest and host', () => {
     const guest = inGuest(
       '--vsock 7,/tmp/guest.sock -d $1,ro -d $2,ro',
       `${mountTools('/dev/vdb')}
+      driver=/sys/bus/virtio/drivers/vmw_vsock_virtio_transport
+      device=$(basename $driver/virtio*)
+      echo $device >$driver/unbind && echo $device >$driver/bind && echo "driver: back"
       socat -u VSOCK-LISTEN:1234 - | sha256sum | sed 's/^/into-guest: /' &
       socat -u FILE:/dev/vda VSOCK-LISTEN:1235 &
       socat -u FILE:/dev/vda VSOCK-CONNECT:2:5000
@@ -57,6 +60,7 @@ describe('sockets between guest and host', () => {
     const { status, stdout, stderr } = await startOnRig(place, script, { files }).result
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(factsOf(stdout)).toMatchObject({
+      driver: 'back',
       'into-guest': SUM,
       'out-of-guest': SUM,
       'from-guest': SUM,

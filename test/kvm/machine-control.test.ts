@@ -48,6 +48,15 @@ describeUnless(missingKvm(), 'machineControl', () => {
     expect(await ask('stat', {})).toMatchObject({ state: 'running' })
   })
 
+  it('takes a new size of the terminal, and refuses what is none', async () => {
+    await using machine = await spinning()
+    const ask = control(machine)
+    expect(await ask('resize', { cols: 120, rows: 40 })).toBe(null)
+    const refusal = "a terminal's rows are 0 to 65535"
+    await expect(ask('resize', { cols: 120, rows: 65_536 })).rejects.toThrow(refusal)
+    await expect(ask('resize', { cols: 120 })).rejects.toThrow(refusal)
+  })
+
   it('shows registers without stopping the guest for good', async () => {
     await using machine = await spinning()
     const answer = await control(machine)('registers', { vcpu: 0 })

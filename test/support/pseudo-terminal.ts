@@ -25,7 +25,9 @@ export class PseudoTerminal {
       },
     })
     // The program's own settings must not be what it finds: it starts when they have been read.
-    this.process = Bun.spawn(['sh', '-c', 'read -r go; exec "$@"', 'sh', ...command], { env, terminal: this.terminal })
+    const waiting = ['sh', '-c', 'read -r go; exec "$@"', 'sh', ...command]
+    // A session of its own has the terminal as its controlling one, and hears of its size.
+    this.process = Bun.spawn(['setsid', '-c', ...waiting], { env, terminal: this.terminal })
     this.device = readlinkSync(`/proc/${this.process.pid}/fd/0`)
     this.ended = this.process.exited
   }
