@@ -35,6 +35,8 @@ const EVENT_SIZE = 4
 const RING_EVENT_FLAGS_ENABLE = 0x0
 const RING_EVENT_FLAGS_DISABLE = 0x1
 const RING_EVENT_FLAGS_DESC = 0x2
+const EVENT_OFFSET = 0x7fff
+const EVENT_WRAP_SHIFT = 15
 
 /** One packed virtqueue. */
 export class PackedQueue implements VirtQueue {
@@ -183,27 +185,15 @@ export class PackedQueue implements VirtQueue {
 
   armNotifications(): boolean {
     if (!this.ready()) return false
-    // What was given back is known already: the wish is for what comes behind it.
-    let unseen = this.nextAvail + this.slotsRewound
-    let wrap = this.availWrap
-    if (unseen >= this.size) {
-      unseen -= this.size
-      wrap ^= 1
-    }
-    if (this.eventIdx) this.storeEvent(RING_EVENT_FLAGS_DESC, unseen | (wrap << 15))
+    if (this.eventIdx) this.storeEvent(RING_EVENT_FLAGS_DESC, this.unseen())
     else this.storeEvent(RING_EVENT_FLAGS_ENABLE, 0)
-    return isAvailable(this.loadFlags(unseen), wrap)
+    return this.hasNew
   }
 
   get hasNew(): boolean {
     if (!this.ready()) return false
-    let unseen = this.nextAvail + this.slotsRewound
-    let wrap = this.availWrap
-    if (unseen >= this.size) {
-      unseen -= this.size
-      wrap ^= 1
-    }
-    return isAvailable(this.loadFlags(unseen), wrap)
+    const unseen = this.unseen()
+    return isAvailable(this.loadFlags(unseen & EVENT_OFFSET), unseen >>> EVENT_WRAP_SHIFT)
   }
 
   get hasAvailable(): boolean {
@@ -239,6 +229,16 @@ export class PackedQueue implements VirtQueue {
     return false
   }
 
+  /**
+   * The first slot not seen yet, with its wrap counter as in pvirtq_event_suppress: what was given back is known, so the
+   * wish is for what comes behind it.
+   */
+  private unseen(): number {
+    const slot = this.nextAvail + this.slotsRewound
+    if (slot < this.size) return slot | (this.availWrap << EVENT_WRAP_SHIFT)
+    return (slot - this.size) | ((this.availWrap ^ 1) << EVENT_WRAP_SHIFT)
+  }
+
   private loadFlags(slot: number): number {
     const { ring } = this
     const at = ring.at(slot * DESC_SIZE + FLAGS)
@@ -257,7 +257,7 @@ export class PackedQueue implements VirtQueue {
     if (flags === RING_EVENT_FLAGS_DISABLE) return false
     if (flags !== RING_EVENT_FLAGS_DESC || !this.eventIdx) return true
     // In slots of the present lap: what another wrap counter says about lies in the lap before.
-    const wrap = (event >>> 15) & 1
+    const wrap = (event >>> EVENT_WRAP_SHIFT) & 1
     const slot = (event & 0x7fff) - (wrap === this.usedWrap ? 0 : this.size)
     return slot < this.nextUsed && slot >= this.nextUsed - slots
   }
