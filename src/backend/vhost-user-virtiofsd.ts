@@ -6,13 +6,11 @@
  * privileges has in a new user namespace, where files of other users look like nobody's. In containers that forbid
  * namespaces, root can still chroot.
  */
-import { accessSync, constants, realpathSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { basename } from 'node:path'
 import { BadInput } from '../base/errors.ts'
 import { LISTENER_FD } from './vhost-user-program.ts'
-
-/** Where packages put it, as it is no command for people and not in PATH. */
-const USUAL_PLACES = ['/usr/libexec/virtiofsd', '/usr/lib/virtiofsd', '/usr/lib/qemu/virtiofsd']
+import { isExecutable, systemVirtiofsd } from './virtiofsd-path.ts'
 
 /** What to serve. */
 export interface VirtiofsdOptions {
@@ -62,21 +60,12 @@ function findSetpriv(): string | null {
 }
 
 function findVirtiofsd(program: string | undefined): string {
-  const place = program ?? Bun.which('virtiofsd') ?? USUAL_PLACES.find(isExecutable)
+  const place = program ?? systemVirtiofsd()
   if (place === undefined)
     throw new BadInput('sharing a directory needs virtiofsd: install qemu-system-common or virtiofsd')
   const found = place.includes('/') ? (isExecutable(place) ? place : null) : Bun.which(place)
   if (found === null) throw new BadInput(`${place} is no program: --share needs virtiofsd`)
   return found
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The option parser's own escape for its separator. */

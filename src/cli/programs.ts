@@ -1,11 +1,10 @@
 /** The programs that back devices: the system's, or private copies out of Debian packages, fetched on first use. */
 import type { DeviceConfig } from '../machine/device/kinds.ts'
+import { systemVirtiofsd } from '../machine/device/share-config.ts'
 import { type PackagedProgram, privateProgram } from '../packages/private-program.ts'
 
 const PASST: PackagedProgram = { package: 'passt', path: 'usr/bin/passt' }
 const VIRTIOFSD: PackagedProgram = { package: 'qemu-system-common', path: 'usr/lib/qemu/virtiofsd' }
-/** Where packages put virtiofsd, as it is no command for people and not in PATH. */
-const VIRTIOFSD_PLACES = ['/usr/libexec/virtiofsd', '/usr/lib/virtiofsd', '/usr/lib/qemu/virtiofsd']
 
 /** A private passt, whatever the system has. */
 export function privatePasst(): Promise<string> {
@@ -19,9 +18,7 @@ export function privateVirtiofsd(): Promise<string> {
 
 /** The system's virtiofsd, or a private one. */
 export async function findVirtiofsd(): Promise<string> {
-  const places = [Bun.which('virtiofsd'), ...VIRTIOFSD_PLACES]
-  for (const place of places) if (place !== null && (await Bun.file(place).exists())) return place
-  return await privateVirtiofsd()
+  return systemVirtiofsd() ?? (await privateVirtiofsd())
 }
 
 /** The devices with the programs that they need named. */

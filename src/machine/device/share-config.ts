@@ -5,6 +5,8 @@
 import { type Stats, statSync } from 'node:fs'
 import { BadInput } from '../../base/errors.ts'
 
+export { systemVirtiofsd } from '../../backend/virtiofsd-path.ts'
+
 /** A tag is 1 to 36 bytes of UTF-8. VIRTIO 1.2 §5.11.4. */
 const MAX_TAG_BYTES = 36
 
