@@ -57,7 +57,7 @@ export type Memory =
 
 /** PCI slot of the job's drive `index`, as two hexadecimal digits. */
 export function driveSlot(index: number): string {
-  return (FIRST_JOB_SLOT + index).toString(16).padStart(2, '0')
+  return slot(FIRST_JOB_SLOT + index)
 }
 
 /** What of the machine's shape this file decides: two machines of one shape can take each other's state. */
@@ -97,7 +97,7 @@ export function qemuArguments(
     ...['-mon', 'chardev=monitor,mode=control'],
     ...portArguments(paths),
     ...driveArguments('bun', BUN_SLOT, { hostPath: spec.bunDisk, writable: false }),
-    ...['-netdev', 'user,id=network', '-device', `virtio-net-pci,netdev=network,romfile=,addr=${slot(NETWORK_SLOT)}`],
+    ...['-netdev', 'user,id=network', '-device', `virtio-net-pci,netdev=network,romfile=,addr=${slot(NETWORK_SLOT)}.0`],
     ...Array.from({ length: Math.max(DRIVE_SLOTS, drives.length) }, (_, index) =>
       driveArguments(`drive${index}`, FIRST_JOB_SLOT + index, drives[index]),
     ).flat(),
@@ -143,7 +143,7 @@ function driveArguments(name: string, slotNumber: number, drive: Drive | undefin
       ...(drive.writable ? { discard: 'unmap' } : {}),
     },
   }
-  const device = `virtio-blk-pci,drive=${name},addr=${slot(slotNumber)}`
+  const device = `virtio-blk-pci,drive=${name},addr=${slot(slotNumber)}.0`
   return ['-blockdev', JSON.stringify(file ?? empty), '-device', device]
 }
 
@@ -153,9 +153,9 @@ function folderArguments({ tag, socket }: SharedFolder, index: number): string[]
   return ['-chardev', `socket,id=${id},path=${escapeComma(socket)}`, '-device', device]
 }
 
-/** A PCI address as QEMU takes it. */
+/** A slot's number as QEMU and L1 write it. */
 function slot(number: number): string {
-  return `${number.toString(16).padStart(2, '0')}.0`
+  return number.toString(16).padStart(2, '0')
 }
 
 /** QEMU's own escape for a comma inside a key=value option. */
