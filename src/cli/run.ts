@@ -9,7 +9,6 @@ import type { Result } from './commands.ts'
 import { checkDevices } from './device-checks.ts'
 import { requestedDevices } from './device-options.ts'
 import { mapImage } from './images.ts'
-import { withPrograms } from './programs.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
 import { consoleSession, type Session } from './session.ts'
@@ -76,7 +75,11 @@ async function runHere(
       ? consoleSession({ escapes, linux, virtio: virtio ? { size: terminal } : undefined, onClosed })
       : new (await import('./command-session.ts')).CommandSession({ log, terminal, escapes, virtio, onClosed })
   const devices = [...(session.console === undefined ? [] : [session.console]), ...(config.devices ?? [])]
-  const machine = { ...config, devices: await withPrograms(devices), flowControl: session.flowControl }
+  // Loaded only for devices that other programs serve: it brings the package tools along.
+  const { networks, shares } = request.devices
+  const needsPrograms = networks.length + shares.length > 0
+  const complete = needsPrograms ? await (await import('./programs.ts')).withPrograms(devices) : devices
+  const machine = { ...config, devices: complete, flowControl: session.flowControl }
   const context = { log, session, outputClosed: closed.promise, ownsTerminal: escapes }
   const end = await runOnKvm(request, machine, context)
   if (end.message !== undefined && end.status !== Status.timeout)
