@@ -11,6 +11,8 @@ const INITIAL_CAPACITY = 32
 /** struct iovec: base and length, 8 bytes each. */
 export const IOVEC_SIZE = 16
 const TWO_TO_32 = 0x1_0000_0000
+/** Of lists whose owner knows how large a range it has translated: no limit. */
+const NO_LIMIT = 0x7fff_ffff
 /** Up to here copying byte by byte is faster than `set`, which needs a view object (80 ns). */
 const SMALL_COPY = 64
 
@@ -20,6 +22,11 @@ export class Extents {
   count = 0
   /** Bytes in all of them. */
   size = 0
+  /**
+   * Mappings (pages, or what is mapped as one) that translations into this list may still look up. An IOMMU takes one
+   * for each that it looks up; when there are none left it appends nothing, and that is no fault.
+   */
+  budget: number
   private starts = new Float64Array(INITIAL_CAPACITY)
   private lengths = new Float64Array(INITIAL_CAPACITY)
   /** Where `seek` went: an extent, an offset in it, and what it has from there on. */
@@ -27,7 +34,13 @@ export class Extents {
   private skip = 0
   private room = 0
 
-  constructor(readonly memory: GuestMemory) {}
+  /** `limit`: mappings that all translations between one `clear` and the next may look up. */
+  constructor(
+    readonly memory: GuestMemory,
+    private readonly limit: number = NO_LIMIT,
+  ) {
+    this.budget = limit
+  }
 
   /** Guest-physical address of extent `index`. */
   start(index: number): number {
@@ -42,6 +55,7 @@ export class Extents {
   clear(): void {
     this.count = 0
     this.size = 0
+    this.budget = this.limit
   }
 
   /** Back to an earlier `count`, as `translate` does when a later part faults. */

@@ -12,6 +12,12 @@ export function hasIasl(): boolean {
   return spawnSync('iasl', ['-v']).status === 0
 }
 
+/** Release of iasl, such as 20200925; 0 without one. */
+export function iaslRelease(): number {
+  const { stdout } = spawnSync('iasl', ['-v'], { encoding: 'utf8' })
+  return Number(/version (\d{8})/.exec(stdout ?? '')?.[1] ?? 0)
+}
+
 export interface IaslResult {
   readonly status: number | null
   /** Lines that speak of an error, a warning or a bad checksum. */

@@ -3,7 +3,7 @@
  * as is more work than one event may cause.
  */
 
-import { Access, type DmaSpace, IdentitySpace } from '../../src/memory/dma-space.ts'
+import { Access, type DmaSpace, type DmaUser, IdentitySpace } from '../../src/memory/dma-space.ts'
 import type { Extents } from '../../src/memory/extents.ts'
 import type { GuestMemory } from '../../src/memory/guest-memory.ts'
 import type { Random } from './random.ts'
@@ -31,19 +31,22 @@ interface Page {
 
 /** A DmaSpace and a watch on its memory. */
 export class FuzzSpace implements DmaSpace {
+  readonly isRevocable = true
   readonly memory: GuestMemory
   private generation = 0
   private readonly pages = new Map<number, Page>()
   /** Granted pages by their place in memory. */
   private readonly granted = new Map<number, Page>()
   private readonly identity: IdentitySpace
+  private readonly users = new Set<DmaUser>()
+  private moving: { readonly iova: number; readonly page: Page }[] = []
   private readonly raw: (address: number) => Uint8Array
   private steps = 0
   private isOpen = false
 
   constructor(
     private readonly virtioMemory: VirtioMemory,
-    random: Random,
+    private readonly random: Random,
     /** Addresses are those of memory, as some back ends need it; what is granted is granted in one piece. */
     private readonly isIdentity: boolean,
   ) {
@@ -103,6 +106,39 @@ export class FuzzSpace implements DmaSpace {
     return true
   }
 
+  addUser(user: DmaUser): void {
+    this.users.add(user)
+  }
+
+  removeUser(user: DmaUser): void {
+    this.users.delete(user)
+  }
+
+  released(): void {
+    const over = this.moving.filter(({ iova }) => !this.isBusy(iova))
+    this.moving = this.moving.filter(page => !over.includes(page))
+    for (const { iova, page } of over) this.finishMove(iova, page)
+  }
+
+  /**
+   * Maps an address to another page, as a driver and its IOMMU do: the old one is not the device's any more as soon as
+   * nobody is busy in it, and the new one is there then.
+   */
+  move(): void {
+    const iova = FUZZ_START + PAGE_SIZE * this.random.below(FUZZ_PAGES)
+    const page = this.pages.get(iova)
+    if (page === undefined || this.isIdentity || this.isOpen) return
+    this.pages.delete(iova)
+    if ([...this.users].some(user => user.keeps(iova, iova + PAGE_SIZE - 1))) this.generation++
+    if (this.isBusy(iova)) this.moving.push({ iova, page })
+    else this.finishMove(iova, page)
+  }
+
+  /** How many pages wait for somebody who is busy. */
+  get movingCount(): number {
+    return this.moving.length
+  }
+
   /** The driver's own way to memory: writes what is mapped of `bytes`. */
   poke(iova: number, bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; i++) {
@@ -143,6 +179,18 @@ export class FuzzSpace implements DmaSpace {
         if (image !== undefined && Buffer.compare(this.raw(at), image) !== 0)
           throw new Error(`the device wrote to 0x${at.toString(16)}, which it may not`)
       }
+  }
+
+  private isBusy(iova: number): boolean {
+    return [...this.users].some(user => user.isBusy(iova, iova + PAGE_SIZE - 1))
+  }
+
+  private finishMove(iova: number, { address, access }: Page): void {
+    const content = this.raw(address).slice()
+    this.granted.delete(address)
+    this.raw(address).fill(0)
+    this.grant(iova, this.freePage(this.random), access)
+    this.poke(iova, content)
   }
 
   private grant(iova: number, address: number, access: number): void {

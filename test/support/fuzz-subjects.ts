@@ -5,14 +5,17 @@ import { VirtioBlk } from '../../src/virtio/blk.ts'
 import { VirtioConsole } from '../../src/virtio/console.ts'
 import type { VirtioDevice } from '../../src/virtio/device.ts'
 import { Fs } from '../../src/virtio/fs.ts'
+import { VIRTIO_IOMMU_F_MAP_UNMAP } from '../../src/virtio/iommu-protocol.ts'
 import { VirtioNet } from '../../src/virtio/net.ts'
 import { type EntropySource, Rng } from '../../src/virtio/rng.ts'
 import { VirtioVsock } from '../../src/virtio/vsock.ts'
 import { FakeNetBackend } from '../unit/virtio/fake-net-backend.ts'
 import { FakeConsolePort } from './fake-console-port.ts'
 import { FuzzDisk } from './fuzz-disk.ts'
+import { FuzzIommu } from './fuzz-iommu.ts'
 import { FuzzVhost } from './fuzz-vhost.ts'
 import { FuzzVsock } from './fuzz-vsock.ts'
+import { attachRequest, mapRequest } from './iommu-device.ts'
 import type { Random } from './random.ts'
 import type { DriverRequest, Used } from './virtio-driver.ts'
 import type { VirtioPciDriver } from './virtio-pci-driver.ts'
@@ -34,6 +37,8 @@ export interface FuzzSubject {
   readonly name: string
   /** The device works only without an IOMMU. */
   readonly needsIdentity?: boolean
+  /** What `sane` needs the driver to have negotiated. */
+  readonly features?: bigint
   create(random: Random, defer: (task: () => void) => void): FuzzedDevice
 }
 
@@ -258,5 +263,24 @@ const fs: FuzzSubject = {
   },
 }
 
+const iommu: FuzzSubject = {
+  name: 'iommu',
+  features: VIRTIO_IOMMU_F_MAP_UNMAP,
+  create(random, defer) {
+    const fuzzed = new FuzzIommu(random, defer)
+    return {
+      device: fuzzed.device,
+      stir: () => fuzzed.stir(),
+      settle: () => fuzzed.settle(),
+      request: () => fuzzed.request(),
+      sane(driver, turn) {
+        ask(driver, turn, 0, { out: [attachRequest(5, 8)], in: [4] })
+        const { in: input } = ask(driver, turn, 0, { out: [mapRequest(5, 0, 0xfff, 0, 1)], in: [4] })
+        expect(input[0]?.[0] === 0 && fuzzed.iommu.domain(5)?.mappingCount === 1, 'a page can be mapped')
+      },
+    }
+  },
+}
+
 /** All of them. A new device goes in here. */
-export const FUZZ_SUBJECTS: readonly FuzzSubject[] = [rng, balloon, consoleDevice, net, blk, vsock, fs]
+export const FUZZ_SUBJECTS: readonly FuzzSubject[] = [rng, balloon, consoleDevice, net, blk, vsock, fs, iommu]

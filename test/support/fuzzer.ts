@@ -88,6 +88,7 @@ export class Fuzzer {
       [10, () => this.poller.look()],
       [3, () => this.poller.giveUp()],
       [4, () => this.space.takeVersion()],
+      [8, () => this.space.move()],
       [3, () => this.resetQueue()],
       [2, () => this.driver.enableMsix()],
       [2, () => this.configure()],
@@ -252,8 +253,9 @@ export class Fuzzer {
       deferred.run()
       fuzzed.settle?.()
     }
+    if (space.movingCount > 0) throw new Error('the device uses memory after its reset')
     space.open()
-    fuzzed.sane(driver.start(), () => {
+    fuzzed.sane(driver.start(this.subject.features), () => {
       deferred.run()
       fuzzed.settle?.()
     })

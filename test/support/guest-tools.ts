@@ -17,6 +17,7 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   iperf3: ['usr/bin/iperf3'],
   socat: ['usr/bin/socat'],
   ethtool: ['sbin/ethtool'],
+  'kexec-tools': ['sbin/kexec'],
 }
 /** Read by lspci from where `-i` says. */
 const PCI_IDS = 'usr/share/misc/pci.ids'

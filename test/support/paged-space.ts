@@ -1,5 +1,5 @@
 /** A DmaSpace as an IOMMU makes one: pages of I/O virtual addresses, mapped anywhere and with rights. */
-import { Access, type DmaSpace } from '../../src/memory/dma-space.ts'
+import { Access, type DmaSpace, type DmaUser } from '../../src/memory/dma-space.ts'
 import type { Extents } from '../../src/memory/extents.ts'
 import type { GuestMemory } from '../../src/memory/guest-memory.ts'
 
@@ -16,7 +16,25 @@ export class PagedSpace implements DmaSpace {
   readonly faults: number[] = []
   private readonly pages = new Map<number, { readonly address: number; readonly access: number }>()
 
+  readonly isRevocable = true
+  /** Whoever registered and is still there. */
+  readonly users = new Set<DmaUser>()
+  /** How often a user said that it is less busy. */
+  releases = 0
+
   constructor(readonly memory: GuestMemory) {}
+
+  addUser(user: DmaUser): void {
+    this.users.add(user)
+  }
+
+  removeUser(user: DmaUser): void {
+    this.users.delete(user)
+  }
+
+  released(): void {
+    this.releases++
+  }
 
   /** Maps pages from `iova` on to guest-physical ones. */
   map(iova: number, addresses: readonly number[], access: number = Access.read | Access.write): void {

@@ -23,6 +23,8 @@ export interface VirtioDriverOptions {
   readonly memory?: VirtioMemory
   /** What the device translates with; the identity if absent. The driver goes the same way, with access 0. */
   readonly space?: DmaSpace
+  /** What the driver goes through instead: it is not behind the device's IOMMU. */
+  readonly driverSpace?: DmaSpace
   readonly index?: number
   readonly size?: number
   readonly packed?: boolean
@@ -93,7 +95,7 @@ export class VirtioDriver {
     const { index = 0, size = 16, packed = false, eventIdx = false, indirect = false, start = 0 } = options
     this.memory = options.memory ?? new VirtioMemory()
     this.space = options.space ?? new IdentitySpace(this.memory.memory)
-    this.access = new DriverMemory(this.space)
+    this.access = new DriverMemory(options.driverSpace ?? this.space)
     this.onKick = options.onKick ?? (() => {})
     const areas = options.areas ?? this.allocateAreas(packed, size)
     this.split = packed ? undefined : new SplitDriverRing(this.access, size, areas, eventIdx, start)

@@ -11,6 +11,7 @@
 import { Bus } from '../../src/bus/bus.ts'
 import { type DmaSpace, IdentitySpace } from '../../src/memory/dma-space.ts'
 import { ConfigPorts } from '../../src/pci/config-ports.ts'
+import type { PciHost } from '../../src/pci/host.ts'
 import {
   PCI_BRIDGE_CONTROL,
   PCI_MEMORY_BASE,
@@ -90,9 +91,13 @@ export interface FoundCapability {
 export interface VirtioPciDriverOptions {
   readonly memory?: VirtioMemory
   readonly space?: DmaSpace
+  /** What the driver goes through instead. */
+  readonly driverSpace?: DmaSpace
   readonly accessPlatform?: boolean
   readonly packed?: boolean
   readonly poller?: QueuePoller
+  /** What the device gets in the place of the fake host. */
+  readonly wrapHost?: (host: PciHost) => PciHost
   /** The device is behind a root port at 00:01.0, at 01:00.0. */
   readonly behindPort?: boolean
 }
@@ -115,6 +120,7 @@ export class VirtioPciDriver {
     private readonly options: VirtioPciDriverOptions = {},
   ) {
     const { memory = new VirtioMemory(), space, accessPlatform = false, packed = false, poller } = options
+    const { wrapHost = host => host } = options
     this.memory = memory
     this.space = space ?? new IdentitySpace(memory.memory)
     this.root = new RootComplex({ host: this.host, mmio: this.mmio, windows: [WINDOW], buses: 2 })
@@ -122,7 +128,7 @@ export class VirtioPciDriver {
     this.transport = new VirtioPci({
       device,
       space: this.space,
-      host: this.host,
+      host: wrapHost(this.host),
       accessPlatform,
       packed,
       ...(poller === undefined ? {} : { poller }),
@@ -243,6 +249,7 @@ export class VirtioPciDriver {
     const queue = new VirtioDriver({
       memory: this.memory,
       space: this.space,
+      ...(this.options.driverSpace === undefined ? {} : { driverSpace: this.options.driverSpace }),
       index,
       size: size ?? this.read('queueSize'),
       packed: (features & VIRTIO_F_RING_PACKED) !== 0n,
@@ -297,18 +304,34 @@ export class VirtioPciDriver {
     return this.host.lines.get('1.1')?.level === true
   }
 
-  /** Enables MSI-X with every vector unmasked: vector i sends data 0x100 + i. */
-  enableMsix(): void {
+  /** Enables MSI-X with every vector unmasked: vector i sends data 0x100 + i to `address`. */
+  enableMsix(address = 0xfee0_0000): void {
     const [at = 0] = this.capabilitiesWith(PCI_CAP_ID_MSIX)
     const control = this.readConfig(at + 2, 2)
-    const table = this.bar + (this.readConfig(at + 4, 4) & ~7)
     for (let vector = 0; vector <= (control & 0x7ff); vector++) {
-      this.mmio.write(table + 16 * vector, 4, 0xfee0_0000)
-      this.mmio.write(table + 16 * vector + 4, 4, 0)
-      this.mmio.write(table + 16 * vector + 8, 4, 0x100 + vector)
-      this.mmio.write(table + 16 * vector + 12, 4, 0)
+      const entry = this.msixEntry(vector)
+      this.mmio.write(entry, 4, address % 2 ** 32)
+      this.mmio.write(entry + 4, 4, Math.floor(address / 2 ** 32))
+      this.mmio.write(entry + 8, 4, 0x100 + vector)
+      this.maskVector(vector, false)
     }
     this.writeConfig(at + 2, 2, control | MSIX_ENABLE)
+  }
+
+  /** Bit 0 of the entry's vector control. */
+  maskVector(vector: number, isMasked: boolean): void {
+    this.mmio.write(this.msixEntry(vector) + 12, 4, isMasked ? 1 : 0)
+  }
+
+  /** The first 32 pending bits. */
+  get pendingBits(): number {
+    const [at = 0] = this.capabilitiesWith(PCI_CAP_ID_MSIX)
+    return this.mmio.read(this.bar + (this.readConfig(at + 8, 4) & ~7), 4)
+  }
+
+  private msixEntry(vector: number): number {
+    const [at = 0] = this.capabilitiesWith(PCI_CAP_ID_MSIX)
+    return this.bar + (this.readConfig(at + 4, 4) & ~7) + 16 * vector
   }
 
   /** Messages that vector `index` sent. */

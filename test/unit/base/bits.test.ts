@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { alignDown, alignUp } from '../../../src/base/bits.ts'
+import { alignDown, alignUp, isAligned } from '../../../src/base/bits.ts'
 
 describe('alignUp', () => {
   it.each([
@@ -21,5 +21,19 @@ describe('alignDown', () => {
     [13, 12, 12],
   ])('takes %d to a multiple of %d', (value, alignment, result) => {
     expect(alignDown(value, alignment)).toBe(result)
+  })
+})
+
+describe('isAligned', () => {
+  it.each([
+    [0, 4096, true],
+    [4096, 4096, true],
+    [4095, 4096, false],
+    [2 ** 52 - 4096, 4096, true],
+    [2 ** 52 - 1, 4096, false],
+    [2 ** 64, 2 ** 30, true],
+    [24, 12, true],
+  ])('tells whether %d is a multiple of %d', (value, alignment, result) => {
+    expect(isAligned(value, alignment)).toBe(result)
   })
 })

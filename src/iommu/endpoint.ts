@@ -1,0 +1,68 @@
+/** A requester that the IOMMU knows: one device's DMA, or that of several behind a conventional bridge. */
+import type { Domain } from './domain.ts'
+import { EndpointSpace, type EndpointSpaceOptions } from './endpoint-space.ts'
+import type { ReservedRegion } from './reserved-region.ts'
+import { ReservedRegions } from './reserved-regions.ts'
+import type { EndpointState } from './state.ts'
+
+export interface EndpointOptions {
+  /** Its requester ID on PCI. */
+  readonly id: number
+  /** For messages, such as "disk0". */
+  readonly name: string
+  /** They never overlap, and at most one is for MSIs (VIRTIO 1.2 §5.13.6.7). */
+  readonly reserved: readonly ReservedRegion[]
+}
+
+/** See above. Made by `Iommu.addEndpoint`. */
+export class Endpoint implements EndpointOptions {
+  readonly id: number
+  readonly name: string
+  readonly reserved: readonly ReservedRegion[]
+  /** The only way to memory of the devices that it stands for. */
+  readonly space: EndpointSpace
+  /** Accesses that were refused; the IOMMU counts. */
+  faults = 0
+  private readonly regions: ReservedRegions
+  private attachedTo: Domain | undefined
+
+  constructor({ id, name, reserved }: EndpointOptions, space: Omit<EndpointSpaceOptions, 'reserved'>) {
+    this.id = id
+    this.name = name
+    this.reserved = reserved
+    this.regions = new ReservedRegions(reserved)
+    this.space = new EndpointSpace({ ...space, reserved: this.regions })
+  }
+
+  /** Undefined: attached to none. */
+  get domain(): Domain | undefined {
+    return this.attachedTo
+  }
+
+  /**
+   * For the IOMMU, at the start and after each change: where the endpoint is attached now, and whether it would bypass
+   * the IOMMU if it is not.
+   */
+  settle(domain: Domain | undefined, bypass: boolean): void {
+    this.attachedTo = domain
+    if (domain === undefined) this.space.treat(bypass ? 'bypass' : 'block', undefined)
+    else if (domain.bypass) this.space.treat('bypass', undefined)
+    else this.space.treat('translate', domain.table)
+  }
+
+  /** Whether part of [start, end] is reserved. */
+  isReserved(start: number, end: number): boolean {
+    return this.regions.first(start, end) !== undefined
+  }
+
+  state(): EndpointState {
+    return {
+      id: this.id,
+      name: this.name,
+      domain: this.attachedTo?.id ?? null,
+      treatment: this.space.treatment,
+      reserved: this.reserved,
+      faults: this.faults,
+    }
+  }
+}

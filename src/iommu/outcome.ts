@@ -1,0 +1,16 @@
+/** What became of a request to the IOMMU; a front end turns it into its own status. */
+export const Outcome = {
+  ok: 0,
+  /** A parameter makes no sense. */
+  invalid: 1,
+  /** An address is not aligned, outside the input range, or would split a mapping. */
+  range: 2,
+  /** There is no such endpoint or domain. */
+  noEntry: 3,
+  /** A limit is reached. */
+  noMemory: 4,
+  /** The parameters make sense, but cannot be had together. */
+  unsupported: 5,
+} as const
+
+export type Outcome = (typeof Outcome)[keyof typeof Outcome]
