@@ -3,7 +3,7 @@
  * not run: this one for who builds a machine, cpu.ts for a vCPU thread, devices.ts for the device thread. What is above
  * `arch` imports only these.
  */
-export { firmwareTables } from './x86-64/firmware.ts'
-export { MAX_RAM, memoryMap, ramRanges, SERIAL_PORTS } from './x86-64/layout.ts'
+export { buildFirmware, type Firmware } from './x86-64/firmware.ts'
+export { MAX_RAM, MSI_DOORBELLS, memoryMap, ramRanges, SERIAL_PORTS } from './x86-64/layout.ts'
 export { formatRegisters, registerValues } from './x86-64/registers.ts'
 export { prepareVm } from './x86-64/vm.ts'

@@ -5,6 +5,7 @@ import { gdtSegment, pageTablesSegment } from './cpu-tables.ts'
 import { GDT_GPA, ONE_MIB, PAGE_TABLES_GPA, ZERO_PAGE_GPA } from './low-memory.ts'
 import { endOf, FOUR_GIB, findLowRoom, isRam } from './memory-map.ts'
 import { type BootInputs, type BootPlan, cmdlineSegment, kernelTooBig, placeInitrd } from './plan.ts'
+import { setupDataOf } from './setup-data.ts'
 import { readSetupHeader, SETUP_HEADER, type SetupHeader, XLF_KERNEL_64 } from './setup-header.ts'
 import { zeroPageSegment } from './zero-page.ts'
 
@@ -27,13 +28,15 @@ export function planBzImage(inputs: BootInputs): BootPlan {
   const cmdline = cmdlineSegment(inputs, header.cmdlineSize)
   const initrd = placeInitrd(inputs, [kernel], header.initrdAddrMax + 1)
   const setupHeader = image.subarray(SETUP_HEADER, header.headerEnd)
+  const setupData = setupDataOf(inputs)
   return {
     format: 'bzImage',
     protocol: 'linux64',
     segments: [
       gdtSegment('long'),
-      zeroPageSegment({ setupHeader, initrd, memoryMap, rsdp }),
+      zeroPageSegment({ setupHeader, initrd, memoryMap, rsdp, setupData: setupData.gpa }),
       pageTablesSegment(),
+      ...setupData.segments,
       cmdline,
       { gpa: kernel.start, bytes: system },
       ...(initrd?.segments ?? []),

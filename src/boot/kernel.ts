@@ -15,7 +15,7 @@ export type { BootInputs, BootPlan, BootProtocol, Entry, KernelFormat, Segment }
 
 /**
  * Plans the start of a kernel. Without `protocol`, a bzImage starts by `linux64`; an image with a multiboot header by
- * `multiboot`; another ELF file by `pvh` if it has the PVH note, else by `linux64`. A bzImage with protocol `pvh` is
+ * `multiboot`; another ELF file by `pvh` if it has the PVH note and takes no device tree, else by `linux64`. A bzImage with protocol `pvh` is
  * unpacked first. Whatever is wrong with the inputs is a BadInput of one sentence.
  *
  * @example
@@ -29,6 +29,10 @@ export function planBoot(inputs: BootInputs): BootPlan {
       `a guest of ${mib(ramBytes(inputs.memoryMap))} MiB has no room for the boot tables below 640 KiB: raise -m`,
     )
   const plan = planByFormat(inputs)
+  if (inputs.deviceTree !== undefined && plan.protocol !== 'linux64')
+    throw new BadInput(
+      `${inputs.imageName} is entered by ${plan.protocol}, which takes no device tree: use topology=acpi, or the linux64 protocol`,
+    )
   checkPlan(plan, inputs)
   return plan
 }
@@ -59,7 +63,8 @@ function planBzImageBy(protocol: BootProtocol, inputs: BootInputs): BootPlan {
 
 function planElf(inputs: BootInputs): BootPlan {
   const kernel = readElf(inputs.image, inputs.imageName)
-  const protocol = inputs.protocol ?? (kernel.pvhEntry === undefined ? 'linux64' : 'pvh')
+  const prefersPvh = kernel.pvhEntry !== undefined && inputs.deviceTree === undefined
+  const protocol = inputs.protocol ?? (prefersPvh ? 'pvh' : 'linux64')
   return protocol === 'pvh' ? planPvh(inputs, kernel) : planLinux64(inputs, kernel)
 }
 

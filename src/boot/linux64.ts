@@ -6,6 +6,7 @@ import { GDT_GPA, PAGE_TABLES_GPA, ZERO_PAGE_GPA } from './low-memory.ts'
 import { FOUR_GIB } from './memory-map.ts'
 import { type BootInputs, type BootPlan, cmdlineSegment, placeInitrd, requireKernelRoom } from './plan.ts'
 import { LINUX_CMDLINE_LIMIT } from './pvh.ts'
+import { setupDataOf } from './setup-data.ts'
 import { zeroPageSegment } from './zero-page.ts'
 
 /** Plans the 64-bit start of an ELF kernel. */
@@ -19,13 +20,15 @@ export function planLinux64(inputs: BootInputs, kernel: ElfKernel): BootPlan {
   requireKernelRoom(inputs, segments)
   const cmdline = cmdlineSegment(inputs, LINUX_CMDLINE_LIMIT)
   const initrd = placeInitrd(inputs, segments, FOUR_GIB)
+  const setupData = setupDataOf(inputs)
   return {
     format: 'elf',
     protocol: 'linux64',
     segments: [
       gdtSegment('long'),
-      zeroPageSegment({ initrd, memoryMap, rsdp }),
+      zeroPageSegment({ initrd, memoryMap, rsdp, setupData: setupData.gpa }),
       pageTablesSegment(),
+      ...setupData.segments,
       cmdline,
       ...segments.map(({ start, bytes }) => ({ gpa: start, bytes })).filter(({ bytes }) => bytes.length > 0),
       ...(initrd?.segments ?? []),

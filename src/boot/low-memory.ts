@@ -16,7 +16,7 @@
  *      0x89000  +--------------------------+
  *               | multiboot information    |  1 page
  *      0x8a000  +--------------------------+
- *               | spare                    |  2 pages
+ *               | setup data (device tree) |  2 pages
  *      0x8c000  +--------------------------+
  *               | command line             |  4 pages
  *      0x90000  +--------------------------+
@@ -36,10 +36,13 @@ export const ZERO_PAGE_GPA = 0x81000
 export const PAGE_TABLES_GPA = 0x82000
 export const START_INFO_GPA = 0x88000
 export const MULTIBOOT_INFO_GPA = 0x89000
+export const SETUP_DATA_GPA = 0x8a000
 export const CMDLINE_GPA = 0x8c000
 
 /** Size of the area behind START_INFO_GPA, and of the one behind MULTIBOOT_INFO_GPA. */
 export const INFO_SIZE = 0x1000
+/** Size of the area behind SETUP_DATA_GPA. */
+export const SETUP_DATA_SIZE = 0x2000
 /** Size of the area behind CMDLINE_GPA, with the final NUL. */
 export const CMDLINE_SIZE = 0x4000
 

@@ -63,6 +63,8 @@ export interface BootInputs {
   readonly memoryMap: readonly MemoryRange[]
   /** gpa of the ACPI root pointer, 0 if there is none. */
   readonly rsdp: number
+  /** A flattened device tree for the kernel; only the linux64 protocol has a place for one. */
+  readonly deviceTree?: Uint8Array
 }
 
 /** An initrd or module in guest memory. */

@@ -27,6 +27,7 @@ export const Hdr = {
   cmdlineSize: 0x238,
   payloadOffset: 0x248,
   payloadLength: 0x24c,
+  setupData: 0x250,
   prefAddress: 0x258,
   initSize: 0x260,
   /** First byte past the fields above, which protocol 2.10 completed. */

@@ -27,11 +27,13 @@ export interface ZeroPageInputs {
   readonly initrd: Extent | undefined
   readonly memoryMap: readonly MemoryRange[]
   readonly rsdp: number
+  /** gpa of the first struct setup_data, 0 if there is none. */
+  readonly setupData: number
 }
 
 /** Builds the page; the command line is taken to lie at CMDLINE_GPA. */
 export function zeroPageSegment(inputs: ZeroPageInputs): Segment {
-  const { setupHeader, initrd, memoryMap, rsdp } = inputs
+  const { setupHeader, initrd, memoryMap, rsdp, setupData } = inputs
   assert(memoryMap.length <= E820_MAX_ENTRIES, `a memory map has at most ${E820_MAX_ENTRIES} ranges`)
   const bytes = new Uint8Array(SIZE)
   const view = new DataView(bytes.buffer)
@@ -51,6 +53,7 @@ export function zeroPageSegment(inputs: ZeroPageInputs): Segment {
   view.setUint32(Hdr.ramdiskImage, initrd?.start ?? 0, true)
   view.setUint32(Hdr.ramdiskSize, initrd?.size ?? 0, true)
   setU64(view, ACPI_RSDP_ADDR, rsdp)
+  setU64(view, Hdr.setupData, setupData)
 
   view.setUint8(E820_ENTRIES, memoryMap.length)
   memoryMap.forEach((range, i) => {

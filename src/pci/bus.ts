@@ -2,7 +2,7 @@
 import { assert } from '../base/errors.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import type { Bar, BarPlace, PciFunction, PciSlot } from './function.ts'
-import { PCI_HEADER_TYPE, PCI_HEADER_TYPE_MFD } from './registers.ts'
+import { CONVENTIONAL_SIZE, PCI_HEADER_TYPE, PCI_HEADER_TYPE_MFD } from './registers.ts'
 
 const DEVICES = 32
 const FUNCTIONS = 8
@@ -13,6 +13,7 @@ export interface PciUplink {
   /** As the guest programmed it; the root bus is 0. */
   readonly number: number
   readonly isRoot: boolean
+  readonly isConventional: boolean
   /** Of a link, on which there is only device 0. */
   readonly devices: number
   addBar(bar: Bar, isReachable: (start: number, size: number) => boolean): BarPlace
@@ -67,8 +68,13 @@ export class PciBus {
       device,
       function: number,
       isRoot: uplink.isRoot,
+      isConventional: uplink.isConventional,
       get requesterId() {
         return (uplink.number << 8) | devfn
+      },
+      get dmaRequesterId() {
+        // The bridge sends requests with its secondary bus number and device 0 (PCI Express to PCI Bridge 1.0 §2.3).
+        return uplink.isConventional ? uplink.number << 8 : this.requesterId
       },
       addBar: (bar, isReachable = () => true) => uplink.addBar(bar, isReachable),
       updateBars: () => uplink.updateBars(),
@@ -90,7 +96,7 @@ export class PciBus {
 
   /** Reads configuration space of a function on this bus or below; ones where there is none. Any `offset`. */
   readConfig(bus: number, devfn: number, offset: number, size: number): number {
-    const target = this.find(bus, devfn)
+    const target = this.find(bus, devfn, offset)
     if (target === undefined) return ones(size)
     if (offset % size !== 0) return bytewise(size, i => this.readConfig(bus, devfn, offset + i, 1))
     const value = target.readConfig(offset, size)
@@ -102,7 +108,7 @@ export class PciBus {
 
   /** Writes configuration space, as `readConfig`. */
   writeConfig(bus: number, devfn: number, offset: number, size: number, value: number): void {
-    if (offset % size === 0) this.find(bus, devfn)?.writeConfig(offset, size, value)
+    if (offset % size === 0) this.find(bus, devfn, offset)?.writeConfig(offset, size, value)
     else for (let i = 0; i < size; i++) this.writeConfig(bus, devfn, offset + i, 1, (value >>> (8 * i)) & 0xff)
   }
 
@@ -116,8 +122,11 @@ export class PciBus {
     this.plugged.clear()
   }
 
-  private find(bus: number, devfn: number): PciFunction | undefined {
-    return this.busOf(bus)?.plugged.get(devfn)?.function
+  private find(bus: number, devfn: number, offset: number): PciFunction | undefined {
+    const there = this.busOf(bus)
+    // A conventional bus has no lines for the upper register bits, and its bridge refuses such accesses.
+    if (there?.uplink.isConventional === true && offset >= CONVENTIONAL_SIZE) return undefined
+    return there?.plugged.get(devfn)?.function
   }
 
   /** The guest numbers the buses, perhaps twice the same: the first bridge that takes the number has it. */

@@ -57,7 +57,7 @@ export interface EndpointOptions {
   /** 1 to 4 for INTA to INTD; absent: the function has no pin. */
   readonly interruptPin?: number
   readonly host: PciHost
-  /** False for a conventional function such as the host bridge, which has no PCI Express capability. */
+  /** False for a conventional function such as the host bridge; on a conventional bus all are. No FLR then. */
   readonly isExpress?: boolean
   /** Function level reset, or reset of the bus: BARs, vectors and registers are at power-on already. */
   readonly onReset?: () => void
@@ -91,7 +91,7 @@ export class PciEndpoint implements PciFunction {
         : new Msix(
             msix,
             options.host,
-            () => this.requesterId,
+            () => this.slot?.dmaRequesterId ?? 0,
             () => this.isBusMaster,
             () => this.updatePin(),
           )
@@ -136,7 +136,7 @@ export class PciEndpoint implements PciFunction {
     this.slot = slot
     const { interruptPin = 0, isExpress = true } = this.options
     if (interruptPin !== 0) this.pin = slot.line(interruptPin)
-    if (isExpress) this.config.addCapability(endpointExpress(slot.isRoot, () => this.reset()))
+    if (isExpress && !slot.isConventional) this.config.addCapability(endpointExpress(slot.isRoot, () => this.reset()))
     this.registers.attach(slot)
   }
 

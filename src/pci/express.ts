@@ -7,6 +7,7 @@ import { PCI_CAP_ID_EXP } from './registers.ts'
 
 export const PCI_EXP_TYPE_ENDPOINT = 0x0
 export const PCI_EXP_TYPE_ROOT_PORT = 0x4
+export const PCI_EXP_TYPE_PCI_BRIDGE = 0x7
 export const PCI_EXP_TYPE_RC_END = 0x9
 
 const CAPABILITY_SIZE = 0x3c
@@ -83,6 +84,16 @@ export function rootPortExpress(slot: number, isOccupied: () => boolean): Capabi
     return undefined
   }
   return { bytes, writable, clearable, onRead }
+}
+
+/** The capability of a bridge from PCI Express to conventional PCI: its link is the one above it. */
+export function conventionalBridgeExpress(): Capability {
+  const { bytes, writable, clearable, view, mask } = blank()
+  view.setUint16(PCI_EXP_FLAGS, VERSION | (PCI_EXP_TYPE_PCI_BRIDGE << 4), true)
+  view.setUint32(PCI_EXP_DEVCAP, PCI_EXP_DEVCAP_RBER, true)
+  defineLink(view, mask)
+  view.setUint16(PCI_EXP_LNKSTA, SPEED | WIDTH, true)
+  return { bytes, writable, clearable }
 }
 
 /** What every kind has: the device registers. */

@@ -33,8 +33,12 @@ export interface PciSlot {
   readonly function: number
   /** bus << 8 | device << 3 | function, with the bus number that the guest gave to the bus at present. */
   readonly requesterId: number
+  /** The ID that requests of the function reach the root bus with: behind a bridge to a conventional bus, another. */
+  readonly dmaRequesterId: number
   /** Whether this is the root bus, where no port is above. */
   readonly isRoot: boolean
+  /** Whether this is a conventional bus, on which there is no PCI Express. */
+  readonly isConventional: boolean
   /** Makes a BAR known to the address space, nowhere yet; `isReachable` narrows where it can be, as bridges do. */
   addBar(bar: Bar, isReachable?: (start: number, size: number) => boolean): BarPlace
   /** Looks at all BARs again: a bridge forwards other addresses than before. */

@@ -46,6 +46,7 @@ export const PCI_STD_HEADER_SIZEOF = 0x40
 export const PCI_PRIMARY_BUS = 0x18
 export const PCI_SECONDARY_BUS = 0x19
 export const PCI_SUBORDINATE_BUS = 0x1a
+export const PCI_SEC_LATENCY_TIMER = 0x1b
 export const PCI_SEC_STATUS = 0x1e
 export const PCI_MEMORY_BASE = 0x20
 export const PCI_MEMORY_LIMIT = 0x22

@@ -1,5 +1,5 @@
 /**
- * The root complex: the root bus with the host bridge at 00:00.0, root ports, and what an access from the processor
+ * The root complex: the root bus with the host bridge at 00:00.0, root ports, bridges, and what an access from the processor
  * meets. The machine puts `ports` and `ecam` on its buses.
  *
  * @example
@@ -9,8 +9,10 @@
  */
 import type { Bus, DebugLog } from '../bus/bus.ts'
 import { PciAddressSpace } from './address-space.ts'
+import type { PciBridge } from './bridge.ts'
 import { BUS_DEVICES, PciBus, type PciPosition } from './bus.ts'
 import { ConfigPorts } from './config-ports.ts'
+import { ConventionalBridge } from './conventional-bridge.ts'
 import { Ecam } from './ecam.ts'
 import { PciEndpoint } from './endpoint.ts'
 import type { PciFunction, PciSlot } from './function.ts'
@@ -40,9 +42,9 @@ export interface RootComplexOptions {
   readonly debug?: DebugLog
 }
 
-/** A place on the root bus, or below one of its ports. */
+/** A place on the root bus, or below one of its ports and bridges. */
 export interface FunctionPosition extends PciPosition {
-  readonly port?: RootPort
+  readonly port?: Pick<PciBridge, 'bus'>
 }
 
 /** See above. */
@@ -52,6 +54,7 @@ export class RootComplex {
   readonly ecam: Ecam
   readonly root: PciBus
   private portCount = 0
+  private bridgeCount = 0
 
   constructor(options: RootComplexOptions) {
     const { host, mmio, windows, buses, onReset = () => {}, debug } = options
@@ -61,6 +64,7 @@ export class RootComplex {
     this.root = new PciBus({
       number: 0,
       isRoot: true,
+      isConventional: false,
       devices: BUS_DEVICES,
       addBar: (bar, isReachable) =>
         space.add(bar, (start, size) => isInWindow(start, size) && isReachable(start, size)),
@@ -94,6 +98,14 @@ export class RootComplex {
     const port = new RootPort(`root port ${this.portCount}`, this.portCount)
     this.root.add(port, position)
     return port
+  }
+
+  /** Adds a bridge to a conventional bus, by default as the next device of the root bus. */
+  addBridge(position: PciPosition = {}): ConventionalBridge {
+    this.bridgeCount++
+    const bridge = new ConventionalBridge(`bridge ${this.bridgeCount}`)
+    this.root.add(bridge, position)
+    return bridge
   }
 
   /** Resets every function and the ports, as at power-on; `placeFunctions` has to follow. */

@@ -41,6 +41,9 @@ export const MAX_RAM = PCI_WINDOW_64.start - (PCI_HOLE_END - PCI_HOLE_START)
 export const IOAPIC_ADDRESS = 0xfec0_0000
 export const LAPIC_ADDRESS = 0xfee0_0000
 
+/** Where writes are message-signalled interrupts (Intel SDM 3A, "Message Signalled Interrupts"); `end` is inclusive. */
+export const MSI_DOORBELLS = [{ start: LAPIC_ADDRESS, end: LAPIC_ADDRESS + 0xf_ffff }] as const
+
 /** One page and three pages inside the hole, next to each other. */
 export const KVM_IDENTITY_MAP_ADDRESS = 0xfffb_c000
 export const KVM_TSS_ADDRESS = KVM_IDENTITY_MAP_ADDRESS + 4 * KIB

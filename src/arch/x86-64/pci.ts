@@ -2,6 +2,7 @@
 import type { Bus, DebugLog } from '../../bus/bus.ts'
 import type { PciPosition } from '../../pci/bus.ts'
 import { ConfigPorts } from '../../pci/config-ports.ts'
+import type { ConventionalBridge } from '../../pci/conventional-bridge.ts'
 import { placeFunctions } from '../../pci/firmware.ts'
 import type { PciFunction, PciSlot } from '../../pci/function.ts'
 import type { PciHost } from '../../pci/host.ts'
@@ -22,9 +23,10 @@ export interface PciSurroundings {
 /** The machine's PCI. */
 export interface Pci {
   readonly complex: RootComplex
-  /** Plugs a function in: on the root bus, or below `port`. Before `start`. */
+  /** Plugs a function in: on the root bus, or below `port`, which may be a bridge. Before `start`. */
   add(pciFunction: PciFunction, position?: FunctionPosition): PciSlot
   addPort(position?: PciPosition): RootPort
+  addBridge(position?: PciPosition): ConventionalBridge
   /** Does what firmware does: addresses, bus numbers, interrupt lines. Once all functions are there. */
   start(): void
   close(): void
@@ -54,6 +56,7 @@ export function createPci({ ports, mmio, host, onReset, debug }: PciSurroundings
     complex,
     add: (pciFunction, position) => complex.add(pciFunction, position),
     addPort: position => complex.addPort(position),
+    addBridge: position => complex.addBridge(position),
     start: () =>
       placeFunctions(complex.root, {
         low: PCI_WINDOW_32,
