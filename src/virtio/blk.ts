@@ -247,6 +247,7 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
         this.count(request)
         // What a discard leaves is undefined, so there is nothing to make stable.
         request.stable = (request.op === BlockOp.write || request.op === BlockOp.writeZeroes) && this.isWriteThrough()
+        request.chain.isPinned = true
         this.backend.submit(request)
         break
       case Parsed.nothing:
@@ -317,6 +318,10 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
     request.dropped = false
     this.underWay[request.queue.index]!--
     this.free.push(request)
+    if (!request.chain.isPinned) return
+    request.chain.isPinned = false
+    // Last: what waited for the host to let go of the buffers goes on inside.
+    request.queue.space.released()
   }
 
   private flush(): void {

@@ -13,9 +13,10 @@
  *   - the store of the device's event suppression comes before the load of flags that looks for what came meanwhile.
  */
 import { assert } from '../base/errors.ts'
-import { Access, type DmaSpace } from '../memory/dma-space.ts'
+import { Access, type DmaSpace, type DmaUser } from '../memory/dma-space.ts'
 import { ChainBuilder } from './chain-builder.ts'
 import { IndirectTable } from './indirect-table.ts'
+import { PoppedChains } from './popped-chains.ts'
 import { Chain, type QueueAreas, type VirtQueue } from './queue.ts'
 import { DESC_SIZE, type QueueOptions, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from './ring.ts'
 import { RingArea } from './ring-area.ts'
@@ -39,7 +40,7 @@ const EVENT_OFFSET = 0x7fff
 const EVENT_WRAP_SHIFT = 15
 
 /** One packed virtqueue. */
-export class PackedQueue implements VirtQueue {
+export class PackedQueue implements VirtQueue, DmaUser {
   readonly index: number
   readonly size: number
   readonly space: DmaSpace
@@ -55,6 +56,8 @@ export class PackedQueue implements VirtQueue {
   private readonly deviceEvent: RingArea
   private readonly builder: ChainBuilder
   private readonly table: IndirectTable
+  /** Undefined where nobody asks for it. */
+  private readonly chains: PoppedChains | undefined
   private mapped = false
   private version = 0
   private broken = false
@@ -92,7 +95,9 @@ export class PackedQueue implements VirtQueue {
     this.deviceEvent = new RingArea('device event area', areas.device, EVENT_SIZE, 4, Access.write)
     this.builder = new ChainBuilder(space, new Chain(space))
     this.table = new IndirectTable(space, size)
+    this.chains = space.isRevocable ? new PoppedChains() : undefined
     this.history = new Uint16Array(size)
+    space.addUser(this)
   }
 
   pop(chain: Chain): boolean {
@@ -109,6 +114,7 @@ export class PackedQueue implements VirtQueue {
     // A slot that the device holds is not the driver's to fill again.
     if (this.slotsInFlight + slots > this.size) return this.breakQueue('more descriptors are in use than the ring has')
     this.slotsInFlight += slots
+    this.chains?.add(chain, this.version)
     this.slotsRewound = this.slotsRewound > slots ? this.slotsRewound - slots : 0
     this.history[this.popped] = slots
     this.popped = this.popped + 1 === this.size ? 0 : this.popped + 1
@@ -121,6 +127,7 @@ export class PackedQueue implements VirtQueue {
   }
 
   rewind(count: number): void {
+    this.chains?.rewind(count)
     for (let i = 0; i < count; i++) {
       this.popped = (this.popped === 0 ? this.size : this.popped) - 1
       const slots = this.history[this.popped] as number
@@ -136,6 +143,7 @@ export class PackedQueue implements VirtQueue {
   }
 
   push(chain: Chain, written: number): void {
+    this.chains?.remove(chain)
     if (!this.ready()) return
     const { ring, nextUsed } = this
     const { slots } = chain
@@ -204,6 +212,21 @@ export class PackedQueue implements VirtQueue {
     return this.broken
   }
 
+  close(): void {
+    this.broken = true
+    this.mapped = false
+    this.space.removeUser(this)
+  }
+
+  keeps(start: number, end: number): boolean {
+    if (this.mapped && this.areasOverlap(start, end)) return true
+    return this.chains?.overlap(start, end) === true
+  }
+
+  isBusy(start: number, end: number): boolean {
+    return this.chains?.hasOutdated(start, end, this.space.version) === true
+  }
+
   /** Whether the queue can be used; translates its areas where that is due. */
   private ready(): boolean {
     return this.mapped && this.version === this.space.version ? !this.broken : this.map()
@@ -220,6 +243,12 @@ export class PackedQueue implements VirtQueue {
     if (problem !== undefined) return this.breakQueue(problem)
     this.mapped = true
     return true
+  }
+
+  private areasOverlap(start: number, end: number): boolean {
+    return (
+      this.ring.overlaps(start, end) || this.driverEvent.overlaps(start, end) || this.deviceEvent.overlaps(start, end)
+    )
   }
 
   private breakQueue(reason: string): false {

@@ -116,6 +116,7 @@ export class QueueSlot implements IdleQueue {
     this.enabled = false
     this.resetting = false
     this.live = false
+    this.made?.close()
     this.made = undefined
     this.addresses.fill(0)
   }

@@ -9,9 +9,23 @@
  *
  * Chains may be pushed later and in any order (until the queue is reset). Nothing here throws for what a driver did:
  * a malformed chain breaks the queue, which is logged once, sets DEVICE_NEEDS_RESET and makes `pop` answer false.
+ *
+ * Behind an IOMMU the driver may take back what the buffers' addresses come to while a chain is popped. A device that
+ * uses a chain in another event than the one that it popped it in therefore either pins it (`Chain.isPinned`), and then
+ * the driver's request waits, or compares `space.version` first, and gives it back when that has changed.
  */
 import type { DmaSpace } from '../memory/dma-space.ts'
 import { Extents } from '../memory/extents.ts'
+import { IovaRanges } from './iova-ranges.ts'
+import type { PoppedChains } from './popped-chains.ts'
+
+/**
+ * Mappings of an IOMMU that the readable and the writable part of a chain may each be spread over. Looking one up takes
+ * time, which a driver must not be able to ask for without end: a chain may have 2^32 bytes (VIRTIO 1.2 §2.7.5.2), a
+ * million pages. This is 16 MiB in pages of 4 KiB; the largest block requests of Linux have 1280 KiB unless somebody
+ * raises that, and 254 segments, each of which it maps as a whole. Other devices take 1024 pieces (QEMU, vhost).
+ */
+const PART_MAPPINGS = 4096
 
 /** One request: the buffers of a descriptor chain, translated. Filled by `pop`, and reused. */
 export class Chain {
@@ -23,10 +37,23 @@ export class Chain {
   id = 0
   /** Ring slots that the chain takes (packed), for `push`. */
   slots = 0
+  /** The buffers' I/O virtual addresses; only where translations can be taken back. */
+  readonly ranges = new IovaRanges()
+  /**
+   * The host's kernel, or another thread, may use the buffers at any time. Set by the device after `pop`; cleared when
+   * that is over and the chain is pushed or dropped, with a call of the space's `released` behind it.
+   */
+  isPinned = false
+  /** DmaSpace.version that the buffers were translated with. */
+  version = 0
+  /** The queue's list that the chain is in, and its neighbours there. */
+  list: PoppedChains | undefined
+  older: Chain | undefined
+  newer: Chain | undefined
 
   constructor(space: DmaSpace) {
-    this.readable = new Extents(space.memory)
-    this.writable = new Extents(space.memory)
+    this.readable = new Extents(space.memory, PART_MAPPINGS)
+    this.writable = new Extents(space.memory, PART_MAPPINGS)
   }
 }
 
@@ -75,4 +102,6 @@ export interface VirtQueue {
   readonly hasAvailable: boolean
   /** Whether the driver broke the queue. */
   readonly isBroken: boolean
+  /** The queue was reset: it touches memory no more. */
+  close(): void
 }

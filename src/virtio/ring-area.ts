@@ -72,6 +72,11 @@ export class RingArea {
     return undefined
   }
 
+  /** Whether it has an I/O virtual address in [start, end]. */
+  overlaps(start: number, end: number): boolean {
+    return this.address <= end && this.address + this.size > start
+  }
+
   /** Where `offset` of the area is in the views, which may change with it. */
   at(offset: number): number {
     if (offset < this.from || offset >= this.to) this.seek(offset)

@@ -11,9 +11,10 @@
  *   - the store of avail_event or flags comes before the load of avail.idx that looks for what came meanwhile.
  */
 import { assert } from '../base/errors.ts'
-import { Access, type DmaSpace } from '../memory/dma-space.ts'
+import { Access, type DmaSpace, type DmaUser } from '../memory/dma-space.ts'
 import { ChainBuilder } from './chain-builder.ts'
 import { IndirectTable } from './indirect-table.ts'
+import { PoppedChains } from './popped-chains.ts'
 import { Chain, type QueueAreas, type VirtQueue } from './queue.ts'
 import { DESC_SIZE, type QueueOptions, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT } from './ring.ts'
 import { RingArea } from './ring-area.ts'
@@ -30,7 +31,7 @@ const RING = 4
 const USED_ELEM_SIZE = 8
 
 /** One split virtqueue. */
-export class SplitQueue implements VirtQueue {
+export class SplitQueue implements VirtQueue, DmaUser {
   readonly index: number
   readonly size: number
   readonly space: DmaSpace
@@ -47,6 +48,8 @@ export class SplitQueue implements VirtQueue {
   private readonly used: RingArea
   private readonly builder: ChainBuilder
   private readonly table: IndirectTable
+  /** Undefined where nobody asks for it. */
+  private readonly chains: PoppedChains | undefined
   private mapped = false
   private version = 0
   private broken = false
@@ -82,10 +85,12 @@ export class SplitQueue implements VirtQueue {
     this.used = new RingArea('used ring', areas.device, RING + USED_ELEM_SIZE * size + tail, 4, Access.write)
     this.builder = new ChainBuilder(space, new Chain(space))
     this.table = new IndirectTable(space, size)
+    this.chains = space.isRevocable ? new PoppedChains() : undefined
     this.nextAvail = start
     this.availIdx = start
     this.nextUsed = start
     this.usedIdx = start
+    space.addUser(this)
   }
 
   pop(chain: Chain): boolean {
@@ -106,6 +111,7 @@ export class SplitQueue implements VirtQueue {
     }
     this.nextAvail = (next + 1) & 0xffff
     this.inFlight++
+    this.chains?.add(chain, this.version)
     if (this.rewound > 0) this.rewound--
     return true
   }
@@ -120,6 +126,7 @@ export class SplitQueue implements VirtQueue {
     chain.id = head
     if (!this.walk(head)) return false
     this.inFlight++
+    this.chains?.add(chain, this.version)
     return true
   }
 
@@ -127,10 +134,12 @@ export class SplitQueue implements VirtQueue {
     assert(count <= this.inFlight, 'only popped chains are given back')
     this.nextAvail = (this.nextAvail - count) & 0xffff
     this.inFlight -= count
+    this.chains?.rewind(count)
     this.rewound += count
   }
 
   push(chain: Chain, written: number): void {
+    this.chains?.remove(chain)
     if (!this.ready()) return
     assert(this.inFlight > 0, 'only popped chains are pushed')
     this.inFlight--
@@ -200,6 +209,21 @@ export class SplitQueue implements VirtQueue {
     return this.broken
   }
 
+  close(): void {
+    this.broken = true
+    this.mapped = false
+    this.space.removeUser(this)
+  }
+
+  keeps(start: number, end: number): boolean {
+    if (this.mapped && this.areasOverlap(start, end)) return true
+    return this.chains?.overlap(start, end) === true
+  }
+
+  isBusy(start: number, end: number): boolean {
+    return this.chains?.hasOutdated(start, end, this.space.version) === true
+  }
+
   /** Whether the queue can be used; translates its areas where that is due. */
   private ready(): boolean {
     return this.mapped && this.version === this.space.version ? !this.broken : this.map()
@@ -216,6 +240,10 @@ export class SplitQueue implements VirtQueue {
     if (problem !== undefined) return this.breakQueue(problem)
     this.mapped = true
     return true
+  }
+
+  private areasOverlap(start: number, end: number): boolean {
+    return this.desc.overlaps(start, end) || this.avail.overlaps(start, end) || this.used.overlaps(start, end)
   }
 
   private breakQueue(reason: string): false {

@@ -40,6 +40,7 @@ const blocks = (path: string) => statSync(path).blocks
 /** Translates to pieces of `size` bytes, as an IOMMU with unlucky pages does. */
 class ShreddedSpace implements DmaSpace {
   readonly version = 0
+  readonly isRevocable = false
   private readonly whole: IdentitySpace
 
   constructor(
@@ -48,6 +49,12 @@ class ShreddedSpace implements DmaSpace {
   ) {
     this.whole = new IdentitySpace(memory)
   }
+
+  addUser(): void {}
+
+  removeUser(): void {}
+
+  released(): void {}
 
   translate(iova: number, length: number, access: number, extents: Extents): boolean {
     for (let at = 0; at < length; at += this.size)

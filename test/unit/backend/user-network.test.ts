@@ -4,10 +4,9 @@ import { CBuffer } from '../../../src/host/c-buffer.ts'
 import { EventLoop } from '../../../src/host/event-loop.ts'
 import { closeFd } from '../../../src/host/fd.ts'
 import { receive, SO_SNDBUF, send, setSocketOption, socketPair } from '../../../src/host/socket.ts'
-import { IdentitySpace } from '../../../src/memory/dma-space.ts'
 import { VirtioNet } from '../../../src/virtio/net.ts'
+import { ChangingSpace } from '../../support/changing-space.ts'
 import { type DeviceHarness, deviceHarness } from '../../support/device-harness.ts'
-import type { VirtioMemory } from '../../support/virtio-memory.ts'
 import { frame, GUEST_MAC, header, joined, packet } from '../virtio/net-frames.ts'
 
 /** A frame with its length in front. */
@@ -23,7 +22,7 @@ class Bench implements Disposable {
   readonly warnings: string[] = []
   readonly device: VirtioNet
   readonly harness: DeviceHarness
-  readonly space: { version: number }
+  readonly space: ChangingSpace
   private readonly fds = socketPair()
   private isOtherOpen = true
 
@@ -31,22 +30,12 @@ class Bench implements Disposable {
     setSocketOption(this.fds[0], SO_SNDBUF, 4096)
     const backend = new UserNetworkBackend(this.fds[0], this.loop, message => this.warnings.push(message))
     this.device = new VirtioNet({ name: 'net', mac: GUEST_MAC, backend })
-    const changing = { version: 0 }
-    this.space = changing
     this.harness = deviceHarness(this.device, {
       real: true,
       features: this.device.features & ~without,
-      space: ({ memory }: VirtioMemory) => {
-        const identity = new IdentitySpace(memory)
-        return {
-          memory,
-          get version() {
-            return changing.version
-          },
-          translate: (...request) => identity.translate(...request),
-        }
-      },
+      space: ({ memory }) => new ChangingSpace(memory),
     })
+    this.space = this.harness.space as ChangingSpace
   }
 
   post(count: number, size: number): void {

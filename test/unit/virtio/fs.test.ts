@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { IdentitySpace } from '../../../src/memory/dma-space.ts'
 import { Fs } from '../../../src/virtio/fs.ts'
 import { Chain } from '../../../src/virtio/queue.ts'
+import { ChangingSpace } from '../../support/changing-space.ts'
 import { type DeviceHarness, deviceHarness } from '../../support/device-harness.ts'
 import { FakeVhost } from '../../support/fake-vhost.ts'
 import { FuseClient } from '../../support/fuse-client.ts'
@@ -169,12 +169,11 @@ describe('Fs', () => {
   })
 
   it('refuses to work behind an IOMMU', () => {
-    const space = ({ memory }: { memory: ConstructorParameters<typeof IdentitySpace>[0] }) => {
-      const identity = new IdentitySpace(memory)
-      return { memory, version: 0, translate: identity.translate.bind(identity) }
-    }
     const other = new FakeVhost()
-    using confined = deviceHarness(new Fs('share x', Uint8Array.of(1), other), { space, features: 0n })
+    using confined = deviceHarness(new Fs('share x', Uint8Array.of(1), other), {
+      space: ({ memory }) => new ChangingSpace(memory),
+      features: 0n,
+    })
     confined.device.notify(1)
     expect(confined.resetReasons).toHaveLength(2)
     expect(confined.resetReasons[0]).toMatch(/cannot be confined by an IOMMU/)

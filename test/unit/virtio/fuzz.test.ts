@@ -69,6 +69,29 @@ describe('Fuzzer', () => {
     expect(fuzz(device)).toThrow('which it may not')
   })
 
+  it('finds a device that uses a buffer after its mapping was taken away', () => {
+    const held: Chain[] = []
+    const device = subject(({ host }) => {
+      const queue = host?.queue(0)
+      const [late] = held.splice(0)
+      late?.writable.fill(0, 0xbb, late.writable.size)
+      if (queue === undefined) return
+      const chain = new Chain(queue.space)
+      if (queue.pop(chain)) held.push(chain)
+    })
+    expect(fuzz(device)).toThrow(/which it (was not given|may not)/)
+  })
+
+  it('finds a device that holds a mapping up after its reset', () => {
+    const device = subject(({ host }) => {
+      const queue = host?.queue(0)
+      if (queue === undefined) return
+      const chain = new Chain(queue.space)
+      chain.isPinned = queue.pop(chain)
+    })
+    expect(fuzz(device)).toThrow('the device uses memory after its reset')
+  })
+
   it('finds a device whose reset does not end', () => {
     const device = subject(() => {})
     const create = () => ({ device: new ProbeDevice({ slow: true }), sane() {} })

@@ -1,28 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { type DmaSpace, IdentitySpace } from '../../../src/memory/dma-space.ts'
-import type { Extents } from '../../../src/memory/extents.ts'
-import type { GuestMemory } from '../../../src/memory/guest-memory.ts'
 import { VIRTIO_F_RING_PACKED } from '../../../src/virtio/features.ts'
 import { VirtioNet } from '../../../src/virtio/net.ts'
+import { ChangingSpace } from '../../support/changing-space.ts'
 import { deviceHarness } from '../../support/device-harness.ts'
 import { FakeNetBackend } from './fake-net-backend.ts'
 import { frame, GUEST_MAC, packet } from './net-frames.ts'
 
 const RX = 0
-
-/** The identity, whose translations can be made void. */
-class VersionedSpace implements DmaSpace {
-  version = 0
-  private readonly identity: IdentitySpace
-
-  constructor(readonly memory: GuestMemory) {
-    this.identity = new IdentitySpace(memory)
-  }
-
-  translate(iova: number, length: number, access: number, extents: Extents): boolean {
-    return this.identity.translate(iova, length, access, extents)
-  }
-}
 
 describe('VirtioNet receive', () => {
   it.each([
@@ -32,7 +16,7 @@ describe('VirtioNet receive', () => {
     const backend = new FakeNetBackend()
     const device = new VirtioNet({ name: 'net', mac: GUEST_MAC, backend })
     const features = device.features | ringFeatures
-    const harness = deviceHarness(device, { features, space: ({ memory }) => new VersionedSpace(memory) })
+    const harness = deviceHarness(device, { features, space: ({ memory }) => new ChangingSpace(memory) })
     const driver = harness.driver(RX)
     const first = driver.add({ in: [2000] })
     const small = driver.add({ in: [1, 1, 1] })

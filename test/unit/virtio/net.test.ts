@@ -1,7 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { Access, type DmaSpace, IdentitySpace } from '../../../src/memory/dma-space.ts'
-import type { Extents } from '../../../src/memory/extents.ts'
-import type { GuestMemory } from '../../../src/memory/guest-memory.ts'
 import {
   VIRTIO_F_RING_EVENT_IDX,
   VIRTIO_F_RING_INDIRECT_DESC,
@@ -20,6 +17,7 @@ import {
   VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MTU,
 } from '../../../src/virtio/net-features.ts'
+import { ChangingSpace } from '../../support/changing-space.ts'
 import { type DeviceHarness, deviceHarness } from '../../support/device-harness.ts'
 import { FakeNetBackend, type FakeNetOptions } from './fake-net-backend.ts'
 import { frame, GUEST_MAC, header, joined, packet } from './net-frames.ts'
@@ -66,23 +64,6 @@ function written(harness: DeviceHarness): readonly number[] {
     .driver(RX)
     .pollAll()
     .map(used => used.written)
-}
-
-/** The identity, with a version that a test changes. */
-class ChangingSpace implements DmaSpace {
-  version = 0
-  /** Translations for buffers to write. */
-  translated = 0
-  private readonly identity: IdentitySpace
-
-  constructor(readonly memory: GuestMemory) {
-    this.identity = new IdentitySpace(memory)
-  }
-
-  translate(iova: number, length: number, access: number, extents: Extents): boolean {
-    if (access === Access.write) this.translated++
-    return this.identity.translate(iova, length, access, extents)
-  }
 }
 
 const WITHOUT_MERGING = 1n << 15n

@@ -66,6 +66,12 @@ describe('FeatureNegotiation', () => {
     { name: 'no VERSION_1', features: VIRTIO_F_RING_EVENT_IDX, options: {}, agreed: false },
     { name: 'more than was offered', features: ALWAYS | VIRTIO_F_RING_PACKED, options: {}, agreed: false },
     { name: 'what the device refuses', features: ALWAYS | 2n, options: {}, agreed: false },
+    {
+      name: 'platform addresses where there are none',
+      features: ALWAYS | VIRTIO_F_ACCESS_PLATFORM,
+      options: {},
+      agreed: false,
+    },
     { name: 'no platform addresses', features: ALWAYS, options: { accessPlatform: true }, agreed: false },
     {
       name: 'platform addresses',

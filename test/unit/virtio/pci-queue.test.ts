@@ -3,13 +3,16 @@ import {
   VIRTIO_F_RING_EVENT_IDX,
   VIRTIO_F_RING_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
+  VIRTIO_F_RING_RESET,
 } from '../../../src/virtio/features.ts'
+import { PagedSpace } from '../../support/paged-space.ts'
 import { ProbeDevice } from '../../support/probe-device.ts'
-import { type RegisterName, VirtioPciDriver } from '../../support/virtio-pci-driver.ts'
+import { VirtioMemory } from '../../support/virtio-memory.ts'
+import { type RegisterName, VirtioPciDriver, type VirtioPciDriverOptions } from '../../support/virtio-pci-driver.ts'
 
 /** A driver that has come to FEATURES_OK, with well-formed values in the registers of queue 0. */
-function prepared(features = 0n): VirtioPciDriver {
-  const driver = new VirtioPciDriver(new ProbeDevice(), { packed: true })
+function prepared(features = 0n, device = new ProbeDevice(), options: VirtioPciDriverOptions = {}): VirtioPciDriver {
+  const driver = new VirtioPciDriver(device, { packed: true, ...options })
   driver.negotiate(features)
   driver.write('queueDescLow', 0x1000)
   driver.write('queueDriverLow', 0x2000)
@@ -89,6 +92,33 @@ describe('QueueSlot', () => {
     const token = driver.queues[0]?.add({ out: [new Uint8Array(8)], in: [4] })
     device.serve(0)
     expect(driver.queues[0]?.poll()).toMatchObject({ token, written: 0 })
+  })
+
+  it.each([{ features: SPLIT }, { features: PACKED }])(
+    'of features $features uses translations from when it is enabled until the device is reset',
+    ({ features }) => {
+      const memory = new VirtioMemory()
+      const space = new PagedSpace(memory.memory)
+      const driver = prepared(features, new ProbeDevice(), { memory, space })
+      expect(space.users.size).toBe(0)
+      driver.write('queueEnable', 1)
+      expect(space.users.size).toBe(1)
+      driver.write('deviceStatus', 0)
+      expect(space.users.size).toBe(0)
+    },
+  )
+
+  it('uses translations until the device has finished the reset of the queue', () => {
+    const memory = new VirtioMemory()
+    const space = new PagedSpace(memory.memory)
+    const device = new ProbeDevice({ slow: true })
+    const driver = prepared(VIRTIO_F_RING_RESET, device, { memory, space })
+    driver.write('queueEnable', 1)
+    driver.write('deviceStatus', 0x0f)
+    driver.write('queueReset', 1)
+    expect(space.users.size).toBe(1)
+    device.finish()
+    expect(space.users.size).toBe(0)
   })
 
   it('that does not exist has size 0 and nothing to set', () => {
