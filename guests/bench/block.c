@@ -33,10 +33,12 @@ struct run {
 
 static struct request requests[256] __attribute__((aligned(64)));
 
+static uint64_t data_at(const struct run *run, unsigned slot) { return DATA_START + (uint64_t)slot * run->size; }
+
 static void lay_request(struct run *run, unsigned slot, unsigned data_parts) {
   struct part parts[MAX_PARTS];
   struct request *request = &requests[slot];
-  uint64_t data = DATA_START + (uint64_t)slot * run->size;
+  uint64_t data = data_at(run, slot);
   uint32_t segment = run->size / data_parts;
   if (data + run->size > DATA_END) fail("the requests do not fit memory");
   parts[0] = (struct part){(uintptr_t)request, 16, false};
@@ -53,6 +55,7 @@ static void submit(struct run *run, unsigned slot) {
   request->sector = place * (run->size / SECTOR);
   request->status = 0xff;
   request->start = rdtsc();
+  dma_map(run->queue.device, data_at(run, slot), run->size, run->type != VIRTIO_BLK_T_OUT);
   queue_submit(&run->queue, slot);
 }
 
@@ -65,6 +68,7 @@ static uint64_t turn(struct run *run, uint64_t *left) {
   do {
     for (int slot; (slot = queue_take(&run->queue, NULL)) >= 0; done++) {
       if (requests[slot].status != VIRTIO_BLK_S_OK) fail("a block request failed");
+      dma_unmap(run->queue.device, data_at(run, slot), run->size);
       keep_sample(rdtsc() - requests[slot].start);
       if (*left == 0) continue;
       *left -= 1;
@@ -84,6 +88,7 @@ static void run_requests(const struct options *options, uint32_t type, uint32_t 
   run.places = size < SECTOR ? 1 : sectors * SECTOR / size;
   if (run.places == 0 || data_parts + 2 > MAX_PARTS || size % data_parts != 0) fail("no such request fits");
   virtio_reset(device, VIRTIO_BLK_F_FLUSH | ring_features(options));
+  dma_start(device, options->dma);
   queue_set_up(&run.queue, device, 0, 0, data_parts + 2, options->interrupts);
   virtio_start(device);
   if (options->depth > run.queue.slots) fail("the depth does not fit the queue");

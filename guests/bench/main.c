@@ -26,7 +26,12 @@ static const struct {
     {"rng", test_entropy},                 {"blk-id", test_block_id},
     {"blk-read", test_block_read},         {"blk-write", test_block_write},
     {"net-echo", test_net_echo},           {"net-send", test_net_send},
-    {"net-receive", test_net_receive},
+    {"net-receive", test_net_receive},     {"iommu-map", test_iommu_map},
+    {"iommu-unmap", test_iommu_unmap},     {"iommu-pair", test_iommu_pair},
+    {"iommu-fill", test_iommu_fill},       {"iommu-probe", test_iommu_probe},
+    {"iommu-attach", test_iommu_attach},   {"iommu-unmapped", test_iommu_unmapped},
+    {"iommu-removed", test_iommu_removed}, {"iommu-read-only", test_iommu_read_only},
+    {"iommu-blocked", test_iommu_blocked}, {"iommu-msi", test_iommu_msi},
 };
 
 static char command_line[MAX_COMMAND_LINE];
@@ -70,6 +75,13 @@ static enum interrupts parse_interrupts(const char *text) {
   fail("interrupts= is followed by off, sent, taken or halt");
 }
 
+static enum dma parse_dma(const char *text) {
+  if (equal(text, "direct")) return DMA_DIRECT;
+  if (equal(text, "static")) return DMA_STATIC;
+  if (equal(text, "strict")) return DMA_STRICT;
+  fail("dma= is followed by direct, static or strict");
+}
+
 static void parse_option(struct options *options, const char *text) {
   const char *value;
   if ((value = behind(text, "count=")) != NULL) options->count = parse_number(value);
@@ -81,6 +93,8 @@ static void parse_option(struct options *options, const char *text) {
   else if ((value = behind(text, "event_idx=")) != NULL) options->event_idx = parse_number(value) != 0;
   else if ((value = behind(text, "indirect=")) != NULL) options->indirect = parse_number(value) != 0;
   else if ((value = behind(text, "segmentation=")) != NULL) options->segmentation = parse_number(value) != 0;
+  else if ((value = behind(text, "resident=")) != NULL) options->resident = parse_number(value);
+  else if ((value = behind(text, "dma=")) != NULL) options->dma = parse_dma(value);
   else if ((value = behind(text, "interrupts=")) != NULL) options->interrupts = parse_interrupts(value);
   else fail("there is an unknown option");
 }

@@ -19,4 +19,8 @@
 #define DATA_END 0x8000000ul
 #define LAPIC_START 0xfee00000ul
 
+/* I/O virtual addresses that tests map, above everything that an identity mapping has. */
+#define IOVA_START 0x100000000ul
+#define IOVA_END 0xfffffffffful
+
 #endif

@@ -61,6 +61,7 @@ struct net {
   uint8_t *buffers, *frames;
   uint8_t address[MAC_BYTES]; /* Copied: a read of the configuration space is an exit. */
   unsigned free_slots[MAX_SENDS], free_count;
+  uint32_t sent_bytes[MAX_SENDS]; /* By slot, header included. */
 };
 
 /* Ethernet, IPv4 and TCP headers of a frame that a host drops, as for another station; lengths are put in later. */
@@ -121,6 +122,26 @@ static void lay_frame(struct net *net, unsigned slot, uint32_t size) {
     left -= length;
   }
   queue_lay(&net->send, slot, parts, count);
+  net->sent_bytes[slot] = sizeof(struct net_header) + size;
+}
+
+static void send_frame(struct net *net, unsigned slot) {
+  dma_map(net->device, (uintptr_t)frame_at(net, slot), net->sent_bytes[slot], false);
+  queue_submit(&net->send, slot);
+}
+
+static void *buffer_at(struct net *net, unsigned slot) { return net->buffers + slot * BUFFER_BYTES; }
+
+static void offer_buffer(struct net *net, unsigned slot) {
+  dma_map(net->device, (uintptr_t)buffer_at(net, slot), BUFFER_BYTES, true);
+  queue_submit(&net->receive, slot);
+}
+
+/* The slot of the next buffer that the device filled, or -1. */
+static int take_buffer(struct net *net, uint32_t *length) {
+  int slot = queue_take(&net->receive, length);
+  if (slot >= 0) dma_unmap(net->device, (uintptr_t)buffer_at(net, slot), BUFFER_BYTES);
+  return slot;
 }
 
 static void start_net(struct net *net, const struct options *options) {
@@ -134,15 +155,16 @@ static void start_net(struct net *net, const struct options *options) {
   if ((net->device->features & VIRTIO_NET_F_MRG_RXBUF) == 0) fail("the network device cannot merge buffers");
   if (options->segmentation && (~net->device->features & offloads) != 0) fail("the network device lacks offloads");
   if (options->size < 60 || options->size > MAX_FRAME) fail("a frame has 60 to 65549 bytes");
+  dma_start(net->device, options->dma);
   queue_set_up(&net->receive, net->device, RECEIVE, 0, 1, options->interrupts);
   /* Linux takes no interrupts for what was sent while it sends. */
   unsigned parts = options->segmentation ? (MAX_FRAME + sizeof(struct net_header)) / BUFFER_BYTES + 1 : 1;
   queue_set_up(&net->send, net->device, SEND, 1, parts, INTERRUPTS_OFF);
   virtio_start(net->device);
   for (unsigned slot = 0; slot < net->receive.slots; slot++) {
-    struct part part = {(uintptr_t)net->buffers + slot * BUFFER_BYTES, BUFFER_BYTES, true};
+    struct part part = {(uintptr_t)buffer_at(net, slot), BUFFER_BYTES, true};
     queue_lay(&net->receive, slot, &part, 1);
-    queue_submit(&net->receive, slot);
+    offer_buffer(net, slot);
   }
   queue_notify(&net->receive);
   for (unsigned slot = 0; slot < MAX_SENDS && slot < net->send.slots; slot++) net->free_slots[net->free_count++] = slot;
@@ -151,7 +173,10 @@ static void start_net(struct net *net, const struct options *options) {
 static void collect_sent(struct net *net) {
   int slot;
   queue_arm(&net->send);
-  while ((slot = queue_take(&net->send, NULL)) >= 0) net->free_slots[net->free_count++] = slot;
+  while ((slot = queue_take(&net->send, NULL)) >= 0) {
+    dma_unmap(net->device, (uintptr_t)frame_at(net, slot), net->sent_bytes[slot]);
+    net->free_slots[net->free_count++] = slot;
+  }
 }
 
 static void send_request(struct net *net, uint8_t what, uint16_t count, uint32_t size, uint32_t frame_size) {
@@ -166,7 +191,7 @@ static void send_request(struct net *net, uint8_t what, uint16_t count, uint32_t
   frame->count = count;
   frame->size = size;
   lay_frame(net, slot, frame_size);
-  queue_submit(&net->send, slot);
+  send_frame(net, slot);
   queue_notify(&net->send);
 }
 
@@ -174,19 +199,19 @@ static void send_request(struct net *net, uint8_t what, uint16_t count, uint32_t
 static bool receive_frame(struct net *net, uint64_t *bytes) {
   struct queue *queue = &net->receive;
   uint32_t length;
-  int slot = queue_take(queue, &length);
+  int slot = take_buffer(net, &length);
   if (slot < 0) return false;
-  const struct frame *frame = (const struct frame *)(net->buffers + slot * BUFFER_BYTES);
+  const struct frame *frame = buffer_at(net, slot);
   uint16_t type = frame->type[0] << 8 | frame->type[1];
   uint16_t buffers = frame->header.num_buffers;
   bool wanted = type == ETHERTYPE_REQUEST || type == ETHERTYPE_IPV4;
   uint64_t total = length - sizeof(struct net_header);
-  queue_submit(queue, slot);
+  offer_buffer(net, slot);
   for (unsigned i = 1; i < buffers; i++) {
-    while ((slot = queue_take(queue, &length)) < 0)
+    while ((slot = take_buffer(net, &length)) < 0)
       if (!queue_arm(queue)) queue_wait(queue);
     total += length;
-    queue_submit(queue, slot);
+    offer_buffer(net, slot);
   }
   if (wanted) *bytes += total;
   return wanted;
@@ -227,7 +252,7 @@ void test_net_send(const struct options *options) {
   unsigned all = net.free_count;
   uint64_t start = rdtsc();
   while (left > 0 || net.free_count < all) {
-    for (; net.free_count > 0 && left > 0; left--) queue_submit(&net.send, net.free_slots[--net.free_count]);
+    for (; net.free_count > 0 && left > 0; left--) send_frame(&net, net.free_slots[--net.free_count]);
     queue_notify(&net.send);
     queue_wait(&net.send);
     collect_sent(&net);

@@ -64,8 +64,9 @@ void queue_set_up(struct queue *queue, struct device *device, uint16_t index, un
   set_address(common->queue_desc, queue->descriptors);
   set_address(common->queue_driver, queue->avail);
   set_address(common->queue_device, queue->used);
-  common->queue_msix_vector = 0;
-  if (common->queue_msix_vector != 0) fail("the device refuses its MSI-X vector");
+  if (device->msix == NULL && interrupts != INTERRUPTS_OFF) fail("the device has no MSI-X");
+  if (device->msix != NULL) common->queue_msix_vector = 0;
+  if (device->msix != NULL && common->queue_msix_vector != 0) fail("the device refuses its MSI-X vector");
   common->queue_enable = 1;
   queue_arm(queue);
 }

@@ -2,6 +2,7 @@
 #ifndef TEST_H
 #define TEST_H
 
+#include "dma.h"
 #include "interrupts.h"
 
 struct options {
@@ -13,6 +14,8 @@ struct options {
   uint64_t device;  /* Index among the devices of its kind. */
   bool sequential, event_idx, indirect, segmentation;
   enum interrupts interrupts;
+  enum dma dma;
+  uint64_t resident; /* Mappings that stay while others come and go. */
 };
 
 /* The features of the ring that the options ask for. */
@@ -40,5 +43,16 @@ void test_block_write(const struct options *options);
 void test_net_echo(const struct options *options);
 void test_net_send(const struct options *options);
 void test_net_receive(const struct options *options);
+void test_iommu_map(const struct options *options);
+void test_iommu_unmap(const struct options *options);
+void test_iommu_pair(const struct options *options);
+void test_iommu_fill(const struct options *options);
+void test_iommu_probe(const struct options *options);
+void test_iommu_attach(const struct options *options);
+void test_iommu_unmapped(const struct options *options);
+void test_iommu_removed(const struct options *options);
+void test_iommu_read_only(const struct options *options);
+void test_iommu_blocked(const struct options *options);
+void test_iommu_msi(const struct options *options);
 
 #endif

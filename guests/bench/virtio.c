@@ -22,6 +22,7 @@
 #define MSIX_CONTROL_MASK_ALL 0x4000
 #define MSIX_TABLE 4
 #define MSIX_BIR 7
+#define MSIX_ENTRY_MASKED 1
 
 #define ACKNOWLEDGE 1
 #define DRIVER 2
@@ -32,17 +33,24 @@
 static struct device devices[MAX_DEVICES];
 static unsigned device_count;
 
-static void enable_msix(const struct pci_function *function) {
-  uint8_t at = pci_capability(function, PCI_CAP_ID_MSIX, 0);
-  if (at == 0) fail("a virtio device has no MSI-X");
-  uint32_t table = pci_read(function, at + MSIX_TABLE, 4);
-  volatile uint32_t *entry = (volatile uint32_t *)(function->bars[table & MSIX_BIR] + (table & ~(uint32_t)MSIX_BIR));
-  uint16_t control = pci_read(function, at + MSIX_CONTROL, 2);
-  pci_write16(function, at + MSIX_CONTROL, (control | MSIX_CONTROL_ENABLE) & ~MSIX_CONTROL_MASK_ALL);
-  entry[0] = LAPIC_START;
-  entry[1] = 0;
+void virtio_set_message(struct device *device, uint64_t address) {
+  volatile uint32_t *entry = device->msix;
+  if (entry == NULL) fail("the device has no MSI-X");
+  entry[3] = MSIX_ENTRY_MASKED;
+  entry[0] = address;
+  entry[1] = address >> 32;
   entry[2] = DEVICE_VECTOR;
   entry[3] = 0;
+}
+
+static void enable_msix(struct device *device, const struct pci_function *function) {
+  uint8_t at = pci_capability(function, PCI_CAP_ID_MSIX, 0);
+  if (at == 0) return;
+  uint32_t table = pci_read(function, at + MSIX_TABLE, 4);
+  device->msix = (volatile uint32_t *)(function->bars[table & MSIX_BIR] + (table & ~(uint32_t)MSIX_BIR));
+  uint16_t control = pci_read(function, at + MSIX_CONTROL, 2);
+  pci_write16(function, at + MSIX_CONTROL, (control | MSIX_CONTROL_ENABLE) & ~MSIX_CONTROL_MASK_ALL);
+  virtio_set_message(device, LAPIC_START);
 }
 
 void virtio_found(const struct pci_function *function) {
@@ -50,6 +58,7 @@ void virtio_found(const struct pci_function *function) {
   if (device_count == MAX_DEVICES) fail("too many virtio devices");
   struct device *device = &devices[device_count++];
   device->id = function->device - VIRTIO_DEVICE_BASE;
+  device->address = function->address;
   for (uint8_t at = 0; (at = pci_capability(function, PCI_CAP_ID_VNDR, at)) != 0;) {
     uint8_t type = pci_read(function, at + CAP_CFG_TYPE, 1);
     uint8_t bar = pci_read(function, at + CAP_BAR, 1);
@@ -63,7 +72,7 @@ void virtio_found(const struct pci_function *function) {
     }
   }
   if (device->common == NULL || device->notify == NULL) fail("a virtio device lacks a structure");
-  enable_msix(function);
+  enable_msix(device, function);
 }
 
 struct device *virtio_device(uint16_t id, unsigned index) {
@@ -82,7 +91,7 @@ void virtio_reset(struct device *device, uint64_t wanted) {
   uint64_t offered = common->device_feature;
   common->device_feature_select = 1;
   offered |= (uint64_t)common->device_feature << 32;
-  device->features = offered & (wanted | VIRTIO_F_VERSION_1);
+  device->features = offered & (wanted | VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM);
   common->driver_feature_select = 0;
   common->driver_feature = device->features;
   common->driver_feature_select = 1;

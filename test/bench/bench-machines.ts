@@ -19,23 +19,19 @@ export interface BenchMachine {
   command(parts: BenchParts, words: string): readonly string[]
 }
 
-export const BULKHEAD: BenchMachine = {
-  name: 'bulkhead',
-  command: ({ guest, disk, tap }, words) => [
-    process.execPath,
-    CLI,
-    ...['run', '--host', 'kvm', '--mem', String(MEMORY_MIB), '--kernel', guest, '--params', words],
-    ...['--disk', disk, '--rng', '--network', `mode=tap,ifname=${tap}`],
-  ],
-}
+export const BULKHEAD = bulkhead([])
+/** Every device behind its IOMMU; without it first, then with it. */
+export const BULKHEAD_IOMMU = bulkhead(['--iommu', 'all'])
 
 /** QEMU as it comes first, then what is said to be faster. A host without /dev/vhost-net has no vhost=on. */
 export const QEMU_MACHINES: readonly BenchMachine[] = [
-  qemu('QEMU', 'threads', false),
-  qemu('QEMU, iothread', 'threads', true),
-  qemu('QEMU, io_uring', 'io_uring', false),
-  qemu('QEMU, both', 'io_uring', true),
+  qemu('QEMU', { aio: 'threads', iothread: false }),
+  qemu('QEMU, iothread', { aio: 'threads', iothread: true }),
+  qemu('QEMU, io_uring', { aio: 'io_uring', iothread: false }),
+  qemu('QEMU, both', { aio: 'io_uring', iothread: true }),
 ]
+/** QEMU as it comes, and what is said to be faster, with every device behind its IOMMU. */
+export const QEMU_IOMMU = qemu('QEMU', { aio: 'threads', iothread: false, iommu: true })
 
 /** Throws `Skip` where these machines cannot run. */
 export function requireMachines(): void {
@@ -47,19 +43,40 @@ export function requireMachines(): void {
   if (Bun.which('qemu-system-x86_64') === null) throw new Skip('the peer is QEMU (apt install qemu-system-x86 seabios)')
 }
 
-function qemu(name: string, aio: 'threads' | 'io_uring', iothread: boolean): BenchMachine {
-  const disk = `virtio-blk-pci,drive=disk,serial=bench,disable-legacy=on${iothread ? ',iothread=io' : ''}`
+function bulkhead(options: readonly string[]): BenchMachine {
+  return {
+    name: 'bulkhead',
+    command: ({ guest, disk, tap }, words) => [
+      process.execPath,
+      CLI,
+      ...['run', '--host', 'kvm', '--mem', String(MEMORY_MIB), '--kernel', guest, '--params', words],
+      ...['--disk', disk, '--rng', '--network', `mode=tap,ifname=${tap}`, ...options],
+    ],
+  }
+}
+
+interface QemuOptions {
+  readonly aio: 'threads' | 'io_uring'
+  readonly iothread: boolean
+  readonly iommu?: boolean
+}
+
+function qemu(name: string, { aio, iothread, iommu = false }: QemuOptions): BenchMachine {
+  const virtio = `disable-legacy=on${iommu ? ',iommu_platform=on' : ''}`
+  const disk = `virtio-blk-pci,drive=disk,serial=bench,${virtio}${iothread ? ',iothread=io' : ''}`
   return {
     name,
     command: (parts, words) => [
       'qemu-system-x86_64',
       ...['-accel', 'kvm', '-cpu', 'host', '-M', 'q35', '-m', String(MEMORY_MIB), '-nodefaults', '-display', 'none'],
       ...['-no-reboot', '-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'],
+      // Devices that come before it are not behind it.
+      ...(iommu ? ['-device', 'virtio-iommu-pci'] : []),
       ...(iothread ? ['-object', 'iothread,id=io'] : []),
       ...['-drive', `file=${parts.disk},if=none,id=disk,format=raw,cache=writeback,aio=${aio}`, '-device', disk],
-      ...['-object', 'rng-random,filename=/dev/urandom,id=rng', '-device', 'virtio-rng-pci,rng=rng,disable-legacy=on'],
+      ...['-object', 'rng-random,filename=/dev/urandom,id=rng', '-device', `virtio-rng-pci,rng=rng,${virtio}`],
       ...['-netdev', `tap,id=net,ifname=${parts.tap},script=no,downscript=no,vhost=off`],
-      ...['-device', 'virtio-net-pci,netdev=net,disable-legacy=on'],
+      ...['-device', `virtio-net-pci,netdev=net,${virtio}`],
       ...['-kernel', parts.guest, '-append', words],
     ],
   }

@@ -57,6 +57,7 @@ function guestScript(): string {
 exec >/dev/ttyS0 2>&1
 mkdir ${TOOLS}
 mount -t ext4 -o ro /dev/vdb ${TOOLS}
+echo group types $(cat /sys/kernel/iommu_groups/*/type 2>/dev/null | sort -u)
 ifconfig eth0 ${GUEST_ADDRESS} netmask 255.255.255.0 up
 ${TOOLS}/fio --minimal ${fioOptions()} ${DISK_LOADS.map(fioJob).join(' ')} >/tmp/fio
 # Version 3 of the format: name, error, KiB/s and requests/s of reads are the fields 3, 5, 7 and 8.

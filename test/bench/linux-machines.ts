@@ -22,26 +22,43 @@ export interface LinuxMachine {
   command(parts: LinuxParts): readonly string[]
 }
 
-/** Ours, QEMU as it comes first, then QEMU with what our disks use too. There is no vhost in the emulated host. */
-export const LINUX_MACHINES: readonly LinuxMachine[] = [
-  {
-    name: 'bulkhead',
-    command: ({ kernel, initrd, tools, params }) => [
-      ...['bulkhead', 'run', '--host', 'kvm', '--loglevel', 'error', '--mem', `${GUEST_MEMORY_MIB}M`],
-      ...['--kernel', kernel, '--initrd', initrd, '--params', params],
-      ...['--disk', `${DISK.path},ro`, '--disk', `${tools},ro`, '--network', `mode=tap,ifname=${TAP},mac=${MAC}`],
-    ],
-  },
-  qemu('QEMU', 'threads'),
-  qemu('QEMU, io_uring', 'io_uring'),
-]
+/** What a machine has beyond the usual. */
+export interface LinuxOptions {
+  readonly name?: string
+  /** Every device behind an IOMMU. */
+  readonly iommu?: boolean
+  /** Further words for the kernel. */
+  readonly params?: string
+}
 
 /** Makes the tap, before the first machine. */
 export function tapScript(hostAddress: string): string {
   return `tunctl -t ${TAP} >/dev/null && ip address add ${hostAddress}/24 dev ${TAP} && ip link set ${TAP} up`
 }
 
-function qemu(name: string, aio: 'threads' | 'io_uring'): LinuxMachine {
+export function bulkheadLinux({ name = 'bulkhead', iommu = false, params: more = '' }: LinuxOptions): LinuxMachine {
+  return {
+    name,
+    command: ({ kernel, initrd, tools, params }) => [
+      ...['bulkhead', 'run', '--host', 'kvm', '--loglevel', 'error', '--mem', `${GUEST_MEMORY_MIB}M`],
+      ...['--kernel', kernel, '--initrd', initrd, '--params', `${params} ${more}`],
+      ...['--disk', `${DISK.path},ro`, '--disk', `${tools},ro`, '--network', `mode=tap,ifname=${TAP},mac=${MAC}`],
+      ...(iommu ? ['--iommu', 'all'] : []),
+    ],
+  }
+}
+
+export function qemuLinux({
+  name = 'QEMU',
+  iommu = false,
+  params: more = '',
+  aio = 'threads',
+}: LinuxOptions & { readonly aio?: 'threads' | 'io_uring' }): LinuxMachine {
+  const virtio = `disable-legacy=on${iommu ? ',iommu_platform=on' : ''}`
+  const disk = (id: string, path: string) => {
+    const drive = `file=${path},if=none,id=${id},format=raw,readonly=on,cache=writeback,aio=${aio}`
+    return ['-drive', drive, '-device', `virtio-blk-pci,drive=${id},${virtio}`]
+  }
   return {
     name,
     command: ({ kernel, initrd, tools, params, qemu: program }) => [
@@ -49,16 +66,20 @@ function qemu(name: string, aio: 'threads' | 'io_uring'): LinuxMachine {
       ...program.dataFolders.flatMap(folder => ['-L', folder]),
       ...['-accel', 'kvm', '-cpu', 'host', '-M', 'q35', '-m', String(GUEST_MEMORY_MIB)],
       ...['-no-user-config', '-nodefaults', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
-      ...['-kernel', kernel, '-initrd', initrd, '-append', params],
-      ...disk('disk', DISK.path, aio),
-      ...disk('tools', tools, aio),
+      ...['-kernel', kernel, '-initrd', initrd, '-append', `${params} ${more}`],
+      // Devices that come before it are not behind it.
+      ...(iommu ? ['-device', 'virtio-iommu-pci'] : []),
+      ...disk('disk', DISK.path),
+      ...disk('tools', tools),
       ...['-netdev', `tap,id=net,ifname=${TAP},script=no,downscript=no,vhost=off`],
-      ...['-device', `virtio-net-pci,netdev=net,mac=${MAC},romfile=,disable-legacy=on`],
+      ...['-device', `virtio-net-pci,netdev=net,mac=${MAC},romfile=,${virtio}`],
     ],
   }
 }
 
-function disk(id: string, path: string, aio: string): readonly string[] {
-  const drive = `file=${path},if=none,id=${id},format=raw,readonly=on,cache=writeback,aio=${aio}`
-  return ['-drive', drive, '-device', `virtio-blk-pci,drive=${id},disable-legacy=on`]
-}
+/** Ours, QEMU as it comes first, then QEMU with what our disks use too. There is no vhost in the emulated host. */
+export const LINUX_MACHINES: readonly LinuxMachine[] = [
+  bulkheadLinux({}),
+  qemuLinux({}),
+  qemuLinux({ name: 'QEMU, io_uring', aio: 'io_uring' }),
+]

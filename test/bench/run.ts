@@ -8,12 +8,26 @@ import { Skip } from './c-program.ts'
 import { disk } from './disk.ts'
 import { exits } from './exits.ts'
 import { guest } from './guest.ts'
+import { iommu } from './iommu.ts'
+import { iommuCore } from './iommu-core.ts'
 import { linux } from './linux.ts'
+import { linuxIommu } from './linux-iommu.ts'
 import { queue } from './queue.ts'
 import { start } from './start.ts'
 import { virtio } from './virtio.ts'
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = { exits, start, guest, queue, disk, virtio, linux }
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
+  exits,
+  start,
+  guest,
+  queue,
+  disk,
+  virtio,
+  'iommu-core': iommuCore,
+  iommu,
+  linux,
+  'linux-iommu': linuxIommu,
+}
 
 async function main(names: readonly string[]): Promise<number> {
   const unknown = names.filter(name => !Object.hasOwn(BENCHMARKS, name))

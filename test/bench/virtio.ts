@@ -3,36 +3,13 @@
  * host's KVM, machine after machine, round by round. Guest times are of its time stamp counter. On page-table KVM its
  * code runs on the processor all the same, so these figures hold where Linux does not boot.
  */
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
-import { buildBenchGuest, measureTscKhz, type Report, runBenchGuest } from './bench-guest.ts'
-import { type BenchMachine, type BenchParts, BULKHEAD, QEMU_MACHINES, requireMachines } from './bench-machines.ts'
+import { createDisk } from './bench-disk.ts'
+import { bandwidth, compareMachines, type Group, latency, measure, type Row, rate } from './bench-group.ts'
+import { buildBenchGuest, measureTscKhz, type Report } from './bench-guest.ts'
+import { BULKHEAD, QEMU_MACHINES, requireMachines } from './bench-machines.ts'
 import { Workshop } from './c-program.ts'
 import { EchoTap } from './echo-tap.ts'
 import { median, printTable } from './table.ts'
-
-const ROUNDS = 3
-const MIB = 2 ** 20
-const DISK_MIB = 256
-
-/** A test, and the figure of it that is compared. */
-interface Row {
-  readonly name: string
-  readonly word: string
-  /** Latency: less is better. Rates and bandwidths: more is. */
-  readonly metric: 'median' | 'rate' | 'bandwidth'
-}
-
-interface Group {
-  readonly title: string
-  /** Run before the rows in each machine, and not reported: a JIT compiler needs a second of work to get going. */
-  readonly warmUp: string
-  readonly machines: readonly BenchMachine[]
-  readonly rows: readonly Row[]
-}
-
-const latency = (name: string, word: string): Row => ({ name, word, metric: 'median' })
-const rate = (name: string, word: string): Row => ({ name, word, metric: 'rate' })
-const bandwidth = (name: string, word: string): Row => ({ name, word, metric: 'bandwidth' })
 
 const INTERRUPTS = [
   ['none, the guest polls', 'off'],
@@ -104,63 +81,14 @@ export async function virtio(): Promise<void> {
   }
 }
 
-/** The reports of each machine, one a round; the machines take turns. */
-async function measure(
-  { machines, rows, warmUp }: Group,
-  parts: BenchParts,
-  tscKhz: number,
-): Promise<readonly Report[][]> {
-  const words = [`tsc_khz=${tscKhz}`, warmUp, ...rows.map(row => row.word)].join(' ')
-  const reports: Report[][] = machines.map(() => [])
-  // The first round warms up the page cache.
-  for (let round = 0; round <= ROUNDS; round++)
-    for (const [i, machine] of machines.entries()) {
-      const report = await runBenchGuest(machine.command(parts, words))
-      if (round > 0) reports[i]?.push(report)
-    }
-  return reports
-}
-
-/** A file whose blocks exist and lie in the page cache. */
-function createDisk(path: string): string {
-  const fd = openSync(path, 'w')
-  ftruncateSync(fd, DISK_MIB * MIB)
-  const block = crypto.getRandomValues(new Uint8Array(2 ** 16))
-  for (let at = 0; at < DISK_MIB * MIB; at += block.length) writeSync(fd, block, 0, block.length, at)
-  closeSync(fd)
-  return path
-}
-
-/** Each machine's median; how many times as fast the first machine is as the second, and as the best of the others. */
+/** How many times as fast the first machine is as the second, and as the best of the others. */
 function printFigures({ title, machines, rows }: Group, reports: readonly Report[][]): void {
-  const lines = rows.map(row => {
-    const samples = reports.map(runs => runs.map(run => run.get(`${row.word}.${row.metric}`) ?? Number.NaN))
-    const [own = [], peer = []] = samples
-    const best = samples.slice(1).reduce((a, b) => (speedup(row, median(b), median(a)) > 1 ? b : a))
-    return [
-      row.name,
-      ...samples.map(values => format(row, median(values))),
-      ...compare(row, own, peer),
-      compare(row, own, best)[0] ?? '',
-    ]
-  })
   const head = ['', ...machines.map(machine => machine.name), 'to QEMU', 'range', 'to the best']
-  printTable(`virtio, ${title}: times as fast`, head, lines)
-}
-
-/** The median of the rounds' ratios, and the least and the greatest of them. */
-function compare(row: Row, own: readonly number[], peer: readonly number[]): string[] {
-  const ratios = own.map((value, round) => speedup(row, value, peer[round] ?? Number.NaN))
-  return [median(ratios).toFixed(2), `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`]
-}
-
-function speedup(row: Row, own: number, peer: number): number {
-  return row.metric === 'median' ? peer / own : own / peer
-}
-
-function format(row: Row, value: number): string {
-  if (row.metric === 'median') return `${(value / 1000).toFixed(1)} us`
-  return row.metric === 'rate' ? `${(value / 1000).toFixed(1)} k/s` : `${value.toFixed(0)} MB/s`
+  printTable(
+    `virtio, ${title}: times as fast`,
+    head,
+    rows.map(row => [row.name, ...compareMachines(row, reports)]),
+  )
 }
 
 /** What the driver's EVENT_IDX spared it. */

@@ -2,16 +2,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Machine } from '../../src/machine/machine.ts'
-import { buildBenchGuest, parseReport, type Report } from '../bench/bench-guest.ts'
-import { Workshop } from '../bench/c-program.ts'
+import { parseReport } from '../bench/bench-guest.ts'
+import { runBenchTests } from '../support/bench-machine.ts'
 import { missingCompiler } from '../support/c-program.ts'
 import { missingKvm } from '../support/kvm-host.ts'
 import { describeUnless } from '../support/skip.ts'
 
 const SECTOR = 512
-/** Any rate will do where no time is looked at. */
-const TSC_KHZ = 2_000_000
 
 let folder: string
 let disk: string
@@ -21,30 +18,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-interface Run {
-  readonly outcome: unknown
-  readonly output: string
-  readonly report: Report
-}
-
-async function runTests(words: string): Promise<Run> {
-  using workshop = new Workshop()
-  const image = new Uint8Array(readFileSync(buildBenchGuest(workshop)))
-  await using machine = new Machine({
-    memoryMiB: 128,
-    cpus: 1,
-    kernel: { image, name: 'bench-guest' },
-    cmdline: `tsc_khz=${TSC_KHZ} ${words}`,
-    devices: [{ kind: 'disk', path: disk }, { kind: 'rng' }],
-  })
-  let output = ''
-  machine.consoles[0]?.onOutput(bytes => {
-    output += new TextDecoder('latin1').decode(bytes)
-  })
-  await machine.start()
-  const outcome = await machine.finished
-  return { outcome, output, report: parseReport(output) }
-}
+const runTests = (words: string) => runBenchTests(words, disk)
 
 describeUnless(missingKvm() ?? missingCompiler('stdint.h'), 'the bench guest', () => {
   beforeAll(() => writeFileSync(disk, new Uint8Array(1024 * SECTOR)))
