@@ -66,6 +66,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: async () => (await import('./debug.ts')).DEBUG_OPTIONS,
     run: async words => (await import('./debug.ts')).debug(words),
   },
+  iommu: {
+    usage: 'iommu list|stat|dump|trace|fault NAME [OPTIONS] | iommu report FILE [--html OUT] [--json]',
+    summary: "look into a guest's IOMMU, make a fault, or report what a trace tells",
+    options: async () => (await import('./iommu.ts')).IOMMU_OPTIONS,
+    run: async words => (await import('./iommu.ts')).iommu(words),
+  },
   rig: {
     usage: 'rig shell [OPTIONS] | rig run [OPTIONS] -- COMMAND...',
     summary: 'a shell, or a command, in the emulated host',

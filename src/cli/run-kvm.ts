@@ -5,7 +5,10 @@ import { serveChannel } from '../control/channel.ts'
 import { machineControl } from '../control/machine-control.ts'
 import { type ControlHandler, ControlServer } from '../control/server.ts'
 import type { MachineConfig } from '../machine/config.ts'
+import { TraceFile } from '../machine/iommu-trace-file.ts'
+import type { IommuFinding } from '../machine/iommu-view.ts'
 import { Machine, type Outcome } from '../machine/machine.ts'
+import { findingLines, judgeFindings } from './iommu-check.ts'
 import type { RunRequest } from './run-options.ts'
 import type { Session } from './session.ts'
 import { ENDING_SIGNALS, type End, judge, SIGPIPE, Status } from './status.ts'
@@ -26,6 +29,9 @@ export async function runOnKvm(request: RunRequest, config: MachineConfig, conte
   const { log, session } = context
   // Plans the machine: bad input ends here, before there is anything to clean up.
   let machine = new Machine(config)
+  using trace = openTrace(request, log)
+  trace?.follow(machine)
+  const findings: IommuFinding[] = []
   const facts = { name: request.name, kernel: config.kernel.name, startedMs: performance.now() }
   let handler: ControlHandler = machineControl(machine, facts)
   using _control = await openControl(request.name, (method, params) => handler(method, params))
@@ -35,13 +41,17 @@ export async function runOnKvm(request: RunRequest, config: MachineConfig, conte
   try {
     for (;;) {
       const outcome = await runOnce(machine, context)
+      if (request.iommu?.check === true) findings.push(...(await findingsOf(machine)))
       const again = request.reboot && outcome.type === 'reset' && !interruption.happened && !session.sawPanic
-      if (!again)
-        return (
-          interruption.end ?? judge(withPanic(outcome, session), request.command !== undefined, session.commandStatus)
-        )
+      if (!again) {
+        for (const line of findingLines(findings)) log.error(line)
+        const hasCommand = request.command !== undefined
+        const end = interruption.end ?? judge(withPanic(outcome, session), hasCommand, session.commandStatus)
+        return judgeFindings(end, findings)
+      }
       log.info('the guest resets')
       machine = new Machine(config)
+      trace?.follow(machine)
       handler = machineControl(machine, facts)
     }
   } finally {
@@ -58,6 +68,21 @@ async function runOnce(machine: Machine, { session, log }: RunContext): Promise<
   if (log.shows('debug')) log.debug(`memory beyond guest RAM: ${peakMemoryKiB()} KiB`)
   await machine.close()
   return outcome
+}
+
+/** What the guest's driver did against the rules; nothing where the devices failed and so cannot tell. */
+async function findingsOf({ iommu }: Machine): Promise<readonly IommuFinding[]> {
+  return (await iommu?.findings().catch(() => [])) ?? []
+}
+
+/** The file of `--iommu-trace`; a guest that resets goes on in it. */
+function openTrace({ iommu }: RunRequest, log: Log): (Disposable & { follow(machine: Machine): void }) | undefined {
+  if (iommu?.traceFile === undefined) return undefined
+  const file = TraceFile.create(iommu.traceFile, message => log.warning(message))
+  return {
+    follow: machine => void machine.iommuTrace?.add(lines => file.write(lines)),
+    [Symbol.dispose]: () => file.close(),
+  }
 }
 
 /** Peak resident memory of this process less guest RAM, which is the only shared memory of any size. */

@@ -1,7 +1,8 @@
 /** Runs a guest inside the rig: the same `run` on the emulated host, with its streams and its control socket here. */
 import type { Log } from '../base/log.ts'
 import { ControlServer } from '../control/server.ts'
-import { type RigRun, startRig } from '../rig/rig.ts'
+import { TraceFile } from '../machine/iommu-trace-file.ts'
+import { type RigRun, startRig, TRACE_PORT } from '../rig/rig.ts'
 import { rigDevices } from './rig-devices.ts'
 import { RigRelay } from './rig-relay.ts'
 import type { GuestFiles } from './run.ts'
@@ -34,6 +35,9 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
   const bootFiles = [files.kernel, ...(files.initrd === undefined ? [] : [files.initrd])]
   await using opened = new AsyncDisposableStack()
   try {
+    const { traceFile } = request.iommu ?? {}
+    const trace = traceFile === undefined ? undefined : TraceFile.create(traceFile, message => log.warning(message))
+    if (trace !== undefined) opened.use(trace)
     const devices = await rigDevices(request.devices)
     opened.use(devices)
     const started = startRig({
@@ -59,7 +63,8 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
     log.phase('rig ready')
     try {
       relay.connect(run)
-      const finished = connectStreams(run, relay, ownsTerminal, () => interrupt(SIGPIPE))
+      const onClosed = () => interrupt(SIGPIPE)
+      const finished = connectStreams(run, relay, { ownsTerminal, trace, onClosed })
       return await Promise.race([finished, interruption.promise])
     } finally {
       await run.kill()
@@ -82,7 +87,13 @@ function innerCommand(request: RunRequest, devices: readonly string[]): readonly
   if (request.reboot) words.push('--reboot')
   words.push('--console', request.console, ...devices)
   if (request.rootPorts) words.push('--root-ports')
+  if (request.pciBridge) words.push('--pci-bridge')
   if (request.packedRings) words.push('--packed')
+  if (request.iommu !== undefined) {
+    const { words: iommu, traceFile, check } = request.iommu
+    words.push('--iommu', iommu, ...(traceFile === undefined ? [] : ['--iommu-trace', TRACE_PORT]))
+    if (check) words.push('--iommu-check')
+  }
   if (request.command !== undefined) words.push('--', ...request.command)
   return words
 }
@@ -101,8 +112,16 @@ function innerEnvironment(
   }
 }
 
+interface Streams {
+  readonly ownsTerminal: boolean
+  readonly trace: TraceFile | undefined
+  /** Nobody takes the output any more. */
+  readonly onClosed: () => void
+}
+
 /** Passes the streams both ways; resolves with the inner run's status after the last of its output. */
-async function connectStreams(run: RigRun, relay: RigRelay, ownsTerminal: boolean, onClosed: () => void): Promise<End> {
+async function connectStreams(run: RigRun, relay: RigRelay, streams: Streams): Promise<End> {
+  const { ownsTerminal, trace, onClosed } = streams
   const guest = {
     stop: () => void relay.request('stop', {}).catch(() => {}),
     sendBreak: () => void relay.request('break', {}).catch(() => {}),
@@ -118,9 +137,14 @@ async function connectStreams(run: RigRun, relay: RigRelay, ownsTerminal: boolea
   await Promise.all([
     pass(run.stdout, process.stdout),
     ownsTerminal ? passMessages(run.stderr) : pass(run.stderr, process.stderr),
+    ...(trace === undefined ? [] : [passTrace(run.trace, trace)]),
   ])
   // What went wrong has been said by the inner run, on its standard error.
   return { status: await run.exit }
+}
+
+async function passTrace(from: AsyncIterable<Uint8Array>, to: TraceFile): Promise<void> {
+  for await (const bytes of from) to.write(bytes)
 }
 
 /** On a terminal the command's errors are not apart: what comes as errors are the inner run's messages. */

@@ -4,10 +4,13 @@ import { BadInput } from '../base/errors.ts'
 import { Log } from '../base/log.ts'
 import { type KvmHost, kvmHost } from '../kvm/host-kind.ts'
 import { isMultiboot, type MachineConfig, planMachine } from '../machine/config.ts'
+import type { DeviceConfig } from '../machine/device/kinds.ts'
 import { requireKvm } from '../machine/host.ts'
+import { planIommu } from '../machine/iommu-plan.ts'
 import type { Result } from './commands.ts'
 import { checkDevices } from './device-checks.ts'
 import { requestedDevices } from './device-options.ts'
+import { dumpFirmware } from './firmware-dump.ts'
 import { mapImage } from './images.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
@@ -43,7 +46,9 @@ export async function run(words: readonly string[]): Promise<Result> {
   const terminal = outer ?? (isInteractive() ? terminalSize() : undefined)
   const config = await configure(request, files, terminal, log)
   // Refuses bad input before a rig is started for it; here, the machine does the same before it touches the host.
-  if (runsInRig) planMachine(config)
+  const planned = { ...config, devices: plannedDevices(request, hasVirtioConsole(request, config)) }
+  if (runsInRig) planMachine(planned)
+  dumpFirmware(planned, request.dump)
   log.phase('guest planned')
   if (host?.runsLinux === false) {
     if (runsInRig) log.warning(`this host cannot run the guest itself, so it runs in the rig: ${host.reason}`)
@@ -69,7 +74,7 @@ async function runHere(
   const closed = Promise.withResolvers<void>()
   const onClosed = closed.resolve
   const linux = !isMultiboot(config.kernel.image, request.protocol)
-  const virtio = linux && request.console === 'virtio'
+  const virtio = hasVirtioConsole(request, config)
   const session: Session =
     request.command === undefined
       ? consoleSession({ escapes, linux, virtio: virtio ? { size: terminal } : undefined, onClosed })
@@ -87,9 +92,25 @@ async function runHere(
   return end
 }
 
+/** Whether the session puts a virtio console into the machine. */
+function hasVirtioConsole(request: RunRequest, { kernel }: Pick<MachineConfig, 'kernel'>): boolean {
+  return request.console === 'virtio' && !isMultiboot(kernel.image, request.protocol)
+}
+
+/** The devices of the machine, for a plan: the session's console comes first. */
+function plannedDevices(request: RunRequest, hasConsole: boolean): readonly DeviceConfig[] {
+  return [...(hasConsole ? [{ kind: 'console' } as const] : []), ...requestedDevices(request.devices)]
+}
+
 /** What needs the default guest is refused, where it can be, before that is fetched for it. */
 function checkBeforeFetch(request: RunRequest, host: KvmHost | undefined): void {
-  const { kernel, command, memoryMiB, cpus, protocol } = request
+  const { kernel, command, memoryMiB, cpus, protocol, iommu, rootPorts, pciBridge } = request
+  if (iommu !== undefined && kernel === undefined)
+    planIommu(iommu.config, {
+      devices: plannedDevices(request, request.console === 'virtio'),
+      rootPorts,
+      pciBridge,
+    })
   if (kernel !== undefined && command === undefined) return
   if (kernel !== undefined) {
     const image = mapImage('--kernel', kernel)
@@ -172,7 +193,9 @@ async function configure(
     cmdline: `${params} ${request.params}`.trim(),
     devices: requestedDevices(request.devices),
     rootPorts: request.rootPorts,
+    pciBridge: request.pciBridge,
     packedRings: request.packedRings,
+    ...(request.iommu === undefined ? {} : { iommu: request.iommu.config }),
     warn: message => log.warning(message),
     ...(log.shows('debug') ? { debug: (message: string) => log.debug(message) } : {}),
   }

@@ -6,6 +6,8 @@ export const Status = {
   ok: 0,
   /** Bad command line, file or option. */
   usage: 2,
+  /** With `--iommu-check`: all went well, but the guest's driver broke rules. */
+  findings: 3,
   /** The guest ended before its command did. */
   ended: 119,
   /** The guest's kernel panicked. */

@@ -3,6 +3,7 @@ import { formatRegisters, registerValues } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { DeviceStatistics } from '../machine/virtio-devices.ts'
+import { iommuControl, isIommuRequest } from './iommu-control.ts'
 import type { ControlHandler } from './server.ts'
 
 /** Most bytes of guest memory that one request reads. */
@@ -79,6 +80,7 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
         await sysrq(machine, params)
         return null
       default:
+        if (isIommuRequest(method)) return iommuControl(machine, method, params)
         throw new BadInput(`this version knows no request "${method}"`)
     }
   }

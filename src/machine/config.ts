@@ -1,10 +1,12 @@
 /** What a machine is made of, and the check that it can be made, before anything of the host is touched. */
-import { firmwareTables, MAX_RAM, memoryMap } from '../arch/index.ts'
+import { MAX_RAM, memoryMap } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import { type BootPlan, type BootProtocol, planBoot } from '../boot/kernel.ts'
 import { findMultibootHeader } from '../boot/multiboot.ts'
 import { checkDevices } from './device/check-devices.ts'
 import type { DeviceConfig } from './device/kinds.ts'
+import { planFirmware } from './firmware.ts'
+import type { IommuConfig } from './iommu-config.ts'
 
 export type { BootProtocol } from '../boot/kernel.ts'
 
@@ -38,6 +40,13 @@ export interface MachineConfig {
   readonly devices?: readonly DeviceConfig[]
   /** Puts each of them behind a root port of its own: a bus, a requester ID and an IOMMU group for each. */
   readonly rootPorts?: boolean
+  /**
+   * Puts them behind one bridge to a conventional bus: one requester ID and one IOMMU group for all. Not together with
+   * `rootPorts`.
+   */
+  readonly pciBridge?: boolean
+  /** An IOMMU in front of devices; absent: they reach all of memory. */
+  readonly iommu?: IommuConfig
   /** Offers packed virtqueues, which the guest may use in place of split ones. Default: false. */
   readonly packedRings?: boolean
   /** Takes one line about something of the host's that the guest goes on without. */
@@ -54,7 +63,7 @@ export function planMachine(config: MachineConfig): BootPlan {
   if (!Number.isInteger(memoryMiB) || memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
     throw new BadInput(`memory must be ${MIN_MEMORY_MIB} to ${MAX_MEMORY_MIB} MiB, not ${memoryMiB}: change -m`)
   checkDevices(devices)
-  const tables = firmwareTables(cpus, busCount(config))
+  const { rsdp, segments, deviceTree } = planFirmware(config)
   const plan = planBoot({
     image: kernel.image,
     imageName: kernel.name,
@@ -63,14 +72,10 @@ export function planMachine(config: MachineConfig): BootPlan {
     initrd: initrd?.parts ?? [],
     ...(initrd === undefined ? {} : { initrdName: initrd.name }),
     memoryMap: memoryMap(memoryMiB * MIB),
-    rsdp: tables.rsdp,
+    rsdp,
+    ...(deviceTree === undefined ? {} : { deviceTree }),
   })
-  return { ...plan, segments: [...plan.segments, ...tables.segments] }
-}
-
-/** PCI buses of the machine: the root bus, and one below each root port. */
-function busCount({ rootPorts, devices = [] }: MachineConfig): number {
-  return rootPorts === true ? 1 + devices.length : 1
+  return { ...plan, segments: [...plan.segments, ...segments] }
 }
 
 /** Whether a kernel image is entered by multiboot, so that it is no Linux and takes no words of ours. */

@@ -4,6 +4,7 @@ import type { EventFd } from '../host/eventfd.ts'
 import { ByteRing } from './byte-ring.ts'
 import { CommandSender } from './device-commands.ts'
 import { DeviceControl, DeviceRequest } from './device-control.ts'
+import type { IommuEnd } from './iommu-view.ts'
 import type { DeviceEvent, FromDevices, SharedState, StartDevices } from './messages.ts'
 import { MachineWorker } from './worker.ts'
 
@@ -17,6 +18,9 @@ export interface DeviceListener {
   event(event: DeviceEvent): void
   log(message: string): void
   warning(message: string): void
+  /** Whole lines of the IOMMU's trace. */
+  iommuTrace(lines: string): void
+  iommuEnded(last: IommuEnd): void
   failed(message: string): void
 }
 
@@ -112,6 +116,12 @@ export class DeviceHandle {
         break
       case 'warning':
         this.listener.warning(message.message)
+        break
+      case 'iommuTrace':
+        this.listener.iommuTrace(message.lines)
+        break
+      case 'iommuEnded':
+        this.listener.iommuEnded(message.last)
         break
       case 'event':
         this.listener.event(message.event)

@@ -11,9 +11,11 @@ import { EventFd } from '../host/eventfd.ts'
 import { Vm } from '../kvm/vm.ts'
 import { viewRam } from '../memory/ram.ts'
 import { ByteRing } from './byte-ring.ts'
+import type { DeviceEnvironment } from './device/environment.ts'
 import { type DeviceCommand, takeCommands } from './device-commands.ts'
 import { DeviceControl, DeviceRequest } from './device-control.ts'
 import { KvmPciHost } from './interrupts.ts'
+import type { IommuEnd } from './iommu-view.ts'
 import { Mailbox, Op, type Request, Sleep } from './mailbox.ts'
 import type { FromDevices, StartDevices } from './messages.ts'
 import { Poller } from './poller.ts'
@@ -117,7 +119,7 @@ class DeviceLoop implements DeviceWork {
     // Each vCPU has one, and one is for this thread.
     const spare = navigator.hardwareConcurrency > start.cpus
     this.poller = new Poller(spare, () => this.control.pending || this.mailboxes.some(mailbox => mailbox.pending))
-    this.virtio = makeVirtio(pci, host, this.poller, {
+    const environment: DeviceEnvironment = {
       loop: this.loop,
       timers: this.timers,
       memory: viewRam(start.ram.blocks),
@@ -129,7 +131,12 @@ class DeviceLoop implements DeviceWork {
         guestOpened: (port, isOpen) => tell({ type: 'portOpened', port, isOpen }),
       },
       warn,
-    })
+    }
+    const iommuNotices = {
+      trace: (lines: string) => tell({ type: 'iommuTrace', lines }),
+      ended: (last: IommuEnd) => tell({ type: 'iommuEnded', last }),
+    }
+    this.virtio = makeVirtio(pci, host, this.poller, environment, iommuNotices)
     opened.use(this.virtio)
     pci.start()
     this.routes.setPorts(this.ports.ranges())

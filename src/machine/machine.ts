@@ -20,6 +20,9 @@ import { type DevicePlan, openDevice } from './device/kinds.ts'
 import { COMMAND_RING_BYTES } from './device-commands.ts'
 import { DEVICE_CONTROL_BYTES, DeviceRequest } from './device-control.ts'
 import { DeviceHandle, type DeviceListener } from './device-handle.ts'
+import { iommuOf } from './firmware.ts'
+import type { IommuTrace } from './iommu-trace.ts'
+import { IommuView } from './iommu-view.ts'
 import { mailboxBytes } from './mailbox.ts'
 import type { DeviceEvent, SharedState, VcpuFault } from './messages.ts'
 import { MachinePort, type PortHost } from './port.ts'
@@ -70,6 +73,8 @@ export class Machine {
   readonly consoles: readonly Console[]
   /** The ports of its virtio console, if it has one. */
   readonly ports: readonly MachinePort[]
+  /** The view into its IOMMU, if it has one. */
+  readonly iommu: IommuView | undefined
   private readonly plan: BootPlan
   private readonly consolePlan: ConsolePlan | undefined
   private readonly shared: SharedState
@@ -98,6 +103,12 @@ export class Machine {
     const virtioConsole = config.devices?.find(device => device.kind === 'console')
     this.consolePlan = virtioConsole && planConsole(virtioConsole)
     this.ports = (this.consolePlan?.ports ?? []).map((port, index) => new MachinePort(port, this.portHost(index)))
+    this.iommu = config.iommu && new IommuView((method, params) => this.deviceCommand(method, params))
+  }
+
+  /** What happens at the IOMMU, as lines. */
+  get iommuTrace(): IommuTrace | undefined {
+    return this.iommu?.trace
   }
 
   /** The port of that name. */
@@ -241,13 +252,17 @@ export class Machine {
     const { config, shared } = this
     assert(this.devices !== undefined, 'the device thread exists')
     installKick()
+    const plan = iommuOf(config)
+    const startedMs = performance.timeOrigin + performance.now()
     const common = { cpus: config.cpus, vmFd: vm.fd, runPageSize: vm.runPageSize, doorbellFd: doorbell.fd, shared }
     const ready = this.devices.start(doorbell, {
       ...common,
       ram: { fd: ram.fd, blocks: ram.blocks, hold: ram.hold },
       devices,
       rootPorts: config.rootPorts === true,
+      pciBridge: config.pciBridge === true,
       packedRings: config.packedRings === true,
+      iommu: plan && { ...plan, startedMs, isTraced: this.iommuTrace?.isOn === true },
       flowControl: config.flowControl ?? [],
       debug: config.debug !== undefined,
     })
@@ -284,6 +299,8 @@ export class Machine {
       event: event => this.onEvent(event),
       log: message => this.config.debug?.(message),
       warning: message => this.config.warn?.(message),
+      iommuTrace: lines => this.iommuTrace?.push(lines),
+      iommuEnded: last => this.iommu?.end(last),
       failed: message => this.end({ type: 'failed', message }),
     }
   }

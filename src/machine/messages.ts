@@ -3,6 +3,8 @@ import type { Entry } from '../boot/plan.ts'
 import type { VcpuExit } from '../kvm/run-page.ts'
 import type { RamSource } from './device/environment.ts'
 import type { DevicePlan } from './device/kinds.ts'
+import type { IommuStart } from './iommu-plan.ts'
+import type { IommuEnd } from './iommu-view.ts'
 
 /** Shared memory that all threads of a machine use. */
 export interface SharedState {
@@ -58,7 +60,9 @@ export interface StartDevices {
   /** PCI devices, in the order of their slots. */
   readonly devices: readonly DevicePlan[]
   readonly rootPorts: boolean
+  readonly pciBridge: boolean
   readonly packedRings: boolean
+  readonly iommu: IommuStart | undefined
   /** Whether the serial ports honour RTS (see guest/default-guest.ts: ports with a hardware handshake). */
   readonly flowControl: readonly boolean[]
   readonly debug: boolean
@@ -82,6 +86,8 @@ export type FromDevices =
   | { readonly type: 'event'; readonly event: DeviceEvent }
   | { readonly type: 'log'; readonly message: string }
   | { readonly type: 'warning'; readonly message: string }
+  | { readonly type: 'iommuTrace'; readonly lines: string }
+  | { readonly type: 'iommuEnded'; readonly last: IommuEnd }
   | { readonly type: 'answer'; readonly id: number; readonly result: unknown }
   | { readonly type: 'refusal'; readonly id: number; readonly message: string }
   | { readonly type: 'stopped' }

@@ -1,6 +1,6 @@
 /**
- * The machine's virtio devices on the device thread: built from their plans, each in a slot of its own on the root bus,
- * in the order of the configuration.
+ * The machine's virtio devices on the device thread: built from their plans, each in its slot (slots.ts), in the order
+ * of the configuration.
  */
 
 import type { Pci } from '../arch/devices.ts'
@@ -14,6 +14,9 @@ import type { VirtioPci } from '../virtio/pci.ts'
 import type { QueuePoller } from '../virtio/queue-poller.ts'
 import type { DeviceEnvironment } from './device/environment.ts'
 import type { DeviceConfig, DevicePlan } from './device/kinds.ts'
+import type { IommuDevices, IommuNotices } from './iommu-devices.ts'
+import type { IommuStart } from './iommu-plan.ts'
+import { planPlaces, positions } from './slots.ts'
 
 /** Makes a device of one kind from its plan. */
 type Create = (plan: never, environment: DeviceEnvironment) => VirtioDevice
@@ -35,39 +38,54 @@ export type VirtioMaker = (
   host: PciHost,
   poller: QueuePoller,
   environment: DeviceEnvironment,
+  iommuNotices: IommuNotices,
 ) => VirtioDevices
 
 /** How all devices are attached; see MachineConfig. */
 export interface VirtioOptions {
   readonly rootPorts: boolean
+  readonly pciBridge?: boolean
   readonly packedRings: boolean
+  readonly iommu?: IommuStart | undefined
 }
 
 /** Loads the code of the devices in `plans`. */
 export async function loadVirtio(
   plans: readonly DevicePlan[],
-  { rootPorts, packedRings }: VirtioOptions,
+  { rootPorts, pciBridge = false, packedRings, iommu: iommuPlan }: VirtioOptions,
 ): Promise<VirtioMaker> {
+  const options = { rootPorts, pciBridge }
+  const behind = iommuPlan?.endpointOf.map(id => id !== undefined)
+  const places = planPlaces(plans.length, options, behind)
+  const iommuModule = iommuPlan === undefined ? undefined : await import('./iommu-devices.ts')
   const creators = await Promise.all(
     plans.map(async ({ kind, plan }) => {
       const [create, { VirtioPci }] = await Promise.all([LOADERS[kind](), import('../virtio/pci.ts')])
       return { kind, plan, create, VirtioPci }
     }),
   )
-  return (pci, host, poller, environment) => {
+  return (pci, host, poller, environment, notices) => {
     using opened = new DisposableStack()
     const devices = opened.use(new VirtioDevices(environment))
-    for (const { kind, plan, create, VirtioPci } of creators) {
+    const iommu =
+      iommuPlan &&
+      iommuModule &&
+      new iommuModule.IommuDevices(iommuPlan, { host, poller, environment, notices, packedRings })
+    // Closed after the devices behind it, as it waits for them.
+    if (iommu !== undefined) devices.addIommu(iommu)
+    const nextPosition = positions(pci, places, options)
+    for (const [index, { kind, plan, create, VirtioPci }] of creators.entries()) {
       const device = create(plan as never, environment)
       // Its transport's from then on.
       using alone = new DisposableStack()
       alone.defer(() => device.close())
-      const space = new IdentitySpace(environment.memory)
-      const transport = new VirtioPci({ device, space, host, packed: packedRings, poller, debug: environment.debug })
+      const place = iommu?.surroundingsOf(index) ?? { space: new IdentitySpace(environment.memory), host }
+      const transport = new VirtioPci({ device, ...place, packed: packedRings, poller, debug: environment.debug })
       alone.move()
       devices.add(kind, device, transport)
-      pci.add(transport, rootPorts ? { port: pci.addPort() } : {})
+      pci.add(transport, nextPosition())
     }
+    iommu?.plug(pci)
     opened.move()
     return devices
   }
@@ -94,6 +112,7 @@ export class VirtioDevices implements Disposable {
   private readonly entries: { readonly device: VirtioDevice; readonly transport: VirtioPci }[] = []
   private console: VirtioConsole | undefined
   private balloon: VirtioBalloon | undefined
+  private iommu: IommuDevices | undefined
 
   constructor(private readonly environment: DeviceEnvironment) {}
 
@@ -104,8 +123,20 @@ export class VirtioDevices implements Disposable {
     if (kind === 'balloon') this.balloon = device as VirtioBalloon
   }
 
+  addIommu(iommu: IommuDevices): void {
+    this.iommu = iommu
+    const { device, transport } = iommu
+    this.entries.push({ device, transport })
+    this.opened.defer(() => iommu.close())
+  }
+
   /** Answers a request of the main thread, now or later; throws `BadInput`. */
   command(method: string, params: Readonly<Record<string, unknown>>, answer: Answer): void {
+    if (method.startsWith('iommu')) {
+      if (this.iommu === undefined) throw new BadInput('the guest has no IOMMU: run it with --iommu all')
+      answer(this.iommu.command(method, params))
+      return
+    }
     switch (method) {
       case 'statistics':
         answer(this.statistics())

@@ -13,7 +13,7 @@ const NETWORK_SLOT = 4
 const FIRST_JOB_SLOT = 5
 
 /** The byte streams between us and L1, in the order of their virtio port numbers. */
-export const PORTS = ['job', 'stdin', 'stdout', 'stderr', 'control'] as const
+export const PORTS = ['job', 'stdin', 'stdout', 'stderr', 'trace', 'control'] as const
 export type PortName = (typeof PORTS)[number] | 'terminal'
 
 /** A host file that L1 sees as a virtio drive. */

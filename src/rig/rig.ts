@@ -12,7 +12,7 @@ import { DRIVE_SLOTS, type Drive, type MachineSpec, type SharedFolder } from './
 import { RigRun, type RunCommand } from './run.ts'
 import { bootCold, restoreState, savedState, type Waiting } from './saved-state.ts'
 
-export { RigRun } from './run.ts'
+export { RigRun, TRACE_PORT } from './run.ts'
 
 /** What L1 itself needs beside its guest. */
 const OWN_MEMORY_MIB = 700

@@ -3,7 +3,7 @@ import { HostError } from '../base/errors.ts'
 import { EndMarker } from './end-marker.ts'
 import { type Connection, type Job, jobScript, newMarker } from './job.ts'
 import type { L1 } from './l1.ts'
-import { driveSlot, type PortName } from './qemu.ts'
+import { driveSlot, PORTS, type PortName } from './qemu.ts'
 import type { PortSocket } from './sockets.ts'
 
 /** A job is taken in 20 ms; a restored machine that is broken shows by silence. */
@@ -14,6 +14,9 @@ const START_LIMIT_MS = 30_000
  * of an L1 that goes idle, L1 sleeps for good, with the interrupt in its APIC; any other interrupt wakes it.
  */
 const POKE_MS = 1000
+
+/** In L1: a stream of bytes to us beside the command's output. */
+export const TRACE_PORT = '/dev/virtio-ports/bulkhead.trace'
 
 /** What L1 runs. */
 export interface RunCommand {
@@ -68,10 +71,9 @@ export class RigRun {
 
   /** Hands the command to an L1 that waits for one. */
   static async begin(l1: L1, lines: AsyncGenerator<string>, what: RunCommand): Promise<RigRun> {
-    const [job, stdin, stdout, stderr, control, terminal] = await Promise.all(
-      (['job', 'stdin', 'stdout', 'stderr', 'control', 'terminal'] as const).map(name => l1.port(name)),
-    )
-    const ports = { job, stdin, stdout, stderr, control, terminal } as Record<PortName, PortSocket>
+    const names = [...PORTS, 'terminal'] as const
+    const entries = await Promise.all(names.map(async name => [name, await l1.port(name)] as const))
+    const ports = Object.fromEntries(entries) as Record<PortName, PortSocket>
     const run = new RigRun(l1, ports, what.timeoutS)
     const script = jobScript({
       command: what.command,
@@ -103,6 +105,11 @@ export class RigRun {
 
   get stderr(): AsyncGenerator<Uint8Array> {
     return this.#output(this.ports.stderr)
+  }
+
+  /** What a command writes to TRACE_PORT; it comes to its end when the command does. */
+  get trace(): AsyncGenerator<Uint8Array> {
+    return this.#output(this.ports.trace)
   }
 
   /** What an interactive command prints on its terminal. */

@@ -48,6 +48,9 @@ const DISKS: readonly [string, readonly string[], string][] = [
   ['an address that is none', ['-n', 'user,mac=02:00'], 'mac must be six bytes such as'],
   ['a multicast address', ['-n', 'user,mac=03:00:00:00:00:01'], 'its first byte must be even'],
   ["an mtu above passt's", ['-n', 'user,mtu=65535'], 'mtu must be 68 to 65520, not 65535'],
+  ['an IOMMU for a device that is not there', ['--iommu', 'disk0'], 'no device is called "disk0": '],
+  ['an IOMMU for a balloon', ['--balloon', '--iommu', 'balloon0'], 'balloon0 cannot be behind the IOMMU'],
+  ['an odd granule', ['--iommu', 'all,granule=5K'], 'granule is a power of two from 4K to 1G, not 5120'],
   ['a tap by name and number', ['-n', 'tap,ifname=a,fd=9'], 'leave one of them out'],
 ]
 

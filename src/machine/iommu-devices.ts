@@ -1,0 +1,121 @@
+/**
+ * The machine's IOMMU on the device thread: the core with its endpoints, the virtio device that the guest drives it by,
+ * and what is asked about both.
+ */
+import type { Pci } from '../arch/devices.ts'
+import { Iommu } from '../iommu/iommu.ts'
+import type { DmaSpace } from '../memory/dma-space.ts'
+import { IdentitySpace } from '../memory/dma-space.ts'
+import type { PciHost } from '../pci/host.ts'
+import { VirtioIommu } from '../virtio/iommu.ts'
+import { VirtioPci } from '../virtio/pci.ts'
+import type { QueuePoller } from '../virtio/queue-poller.ts'
+import type { DeviceEnvironment } from './device/environment.ts'
+import { iommuCommand } from './iommu-commands.ts'
+import type { IommuStart } from './iommu-plan.ts'
+import { TraceBatch } from './iommu-trace-batch.ts'
+import type { IommuEnd } from './iommu-view.ts'
+import { IOMMU_DEVICE } from './slots.ts'
+import { TranslatedInterrupts } from './translated-interrupts.ts'
+
+/** How a device reaches memory and sends interrupts. */
+export interface DeviceSurroundings {
+  readonly space: DmaSpace
+  readonly host: PciHost
+  /** An IOMMU translates for it. */
+  readonly accessPlatform: boolean
+}
+
+/** How the main thread is told what happens at the IOMMU. */
+export interface IommuNotices {
+  /** Whole lines of its trace. */
+  trace(lines: string): void
+  /** It ends. */
+  ended(last: IommuEnd): void
+}
+
+/** What the device thread gives. */
+export interface IommuHost {
+  readonly host: PciHost
+  readonly poller: QueuePoller
+  readonly environment: DeviceEnvironment
+  readonly notices: IommuNotices
+  /** Offers VIRTIO_F_RING_PACKED. */
+  readonly packedRings: boolean
+}
+
+/** See above. */
+export class IommuDevices {
+  readonly device: VirtioIommu
+  readonly transport: VirtioPci
+  private readonly iommu: Iommu
+  private readonly batch: TraceBatch
+
+  constructor(
+    private readonly plan: IommuStart,
+    private readonly surroundings: IommuHost,
+  ) {
+    const { host, poller, environment, notices, packedRings } = surroundings
+    const { memory, loop, timers, debug } = environment
+    const iommu = new Iommu({ ...plan.options, memory })
+    for (const endpoint of plan.topology.endpoints) iommu.addEndpoint(endpoint)
+    this.iommu = iommu
+    this.batch = new TraceBatch({
+      send: notices.trace,
+      timer: timers.create(),
+      startedMs: plan.startedMs,
+    })
+    if (plan.isTraced) this.setTracing(true)
+    const { probeSize, mmio, legacyBypass } = plan
+    this.device = new VirtioIommu({
+      name: 'iommu',
+      iommu,
+      probeSize,
+      mmio,
+      legacyBypass,
+      defer: task => loop.defer(task),
+    })
+    // Its own accesses are not translated, by itself or anybody (VIRTIO 1.2 §5.13.3).
+    const space = new IdentitySpace(memory)
+    this.transport = new VirtioPci({ device: this.device, space, host, packed: packedRings, poller, debug })
+  }
+
+  /** Plugs it in: on the root bus, behind no bridge. */
+  plug(pci: Pci): void {
+    pci.add(this.transport, { device: IOMMU_DEVICE })
+  }
+
+  /** For the device at `index` of the configuration. */
+  surroundingsOf(index: number): DeviceSurroundings {
+    const { host, environment } = this.surroundings
+    const id = this.plan.endpointOf[index]
+    const endpoint = id === undefined ? undefined : this.iommu.endpoint(id)
+    if (endpoint === undefined) return { space: new IdentitySpace(environment.memory), host, accessPlatform: false }
+    const { space, name } = endpoint
+    const debug = (message: string) => environment.debug(`${name}: ${message}`)
+    return { space, host: new TranslatedInterrupts(host, space, debug), accessPlatform: true }
+  }
+
+  /** Answers a request of the main thread; throws `BadInput`. */
+  command(method: string, params: Readonly<Record<string, unknown>>): unknown {
+    const { iommu, device } = this
+    return iommuCommand({ iommu, device, setTracing: on => this.setTracing(on) }, method, params)
+  }
+
+  /** Ends the device, and hands over what is left to tell. */
+  close(): void {
+    const { iommu, device, batch } = this
+    const state = { ...iommu.state(), device: device.statistics }
+    try {
+      this.transport.close()
+    } finally {
+      batch.flush()
+      this.surroundings.notices.ended({ state, findings: device.findings })
+    }
+  }
+
+  private setTracing(on: boolean): void {
+    if (on) this.batch.start(this.iommu.state())
+    this.iommu.tracer = on ? this.batch.trace : undefined
+  }
+}
