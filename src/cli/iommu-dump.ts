@@ -4,6 +4,8 @@ import { askInstance } from '../control/client.ts'
 import { type LiveState, mappingText } from '../report/state-text.ts'
 import { formatBytes, plural } from '../report/units.ts'
 import { type Arguments, parseInteger } from './arguments.ts'
+import { SIGPIPE } from './status.ts'
+import { streamWriter } from './streams.ts'
 
 /** Mappings of one answer. */
 const PAGE = 4096
@@ -19,21 +21,31 @@ export async function dumpMappings(name: string, { values, switches }: Arguments
     throw new BadInput(`the IOMMU of "${name}" has no domain ${wanted}: see bulkhead iommu list ${name}`)
   const names = new Map(state.endpoints.map(endpoint => [endpoint.id, endpoint.name]))
   const isJson = switches.has('json')
-  if (isJson) process.stdout.write('[')
+  let isClosed = false
+  const writer = streamWriter(process.stdout, () => {
+    isClosed = true
+  })
+  const write = (text: string) => writer(new TextEncoder().encode(text))
+  if (isJson) await write('[')
+  else if (domains.length === 0) await write('no domains\n')
   for (const [index, domain] of domains.entries()) {
     if (isJson) {
-      const mappings: Mapping[] = []
-      for await (const page of pages(name, domain.id)) mappings.push(...page)
-      process.stdout.write(`${index === 0 ? '' : ','}${JSON.stringify({ ...domain, mappings })}`)
-      continue
+      const { mappings: _count, ...rest } = domain
+      await write(`${index === 0 ? '' : ','}${JSON.stringify(rest).slice(0, -1)},"mappings":[`)
+    } else {
+      const endpoints = domain.endpoints.map(id => names.get(id) ?? id).join(' ')
+      const what = domain.bypass ? 'addresses pass unchanged' : plural(domain.mappings, 'mapping')
+      await write(`domain ${domain.id} (${endpoints}): ${what}, ${formatBytes(domain.bytes)}\n`)
     }
-    const endpoints = domain.endpoints.map(id => names.get(id) ?? id).join(' ')
-    const what = domain.bypass ? 'addresses pass unchanged' : plural(domain.mappings, 'mapping')
-    process.stdout.write(`domain ${domain.id} (${endpoints}): ${what}, ${formatBytes(domain.bytes)}\n`)
-    for await (const page of pages(name, domain.id)) process.stdout.write(mappingText(page))
+    let separator = ''
+    for await (const page of pages(name, domain.id)) {
+      await write(isJson ? separator + JSON.stringify(page).slice(1, -1) : mappingText(page))
+      separator = ','
+      if (isClosed) return 128 + SIGPIPE
+    }
+    if (isJson) await write(']}')
   }
-  if (isJson) process.stdout.write(']\n')
-  else if (domains.length === 0) process.stdout.write('no domains\n')
+  if (isJson) await write(']\n')
   return 0
 }
 

@@ -1,6 +1,6 @@
 /**
  * Memory as the devices of an endpoint see it. VIRTIO 1.2 §5.13.6: through the mappings of a domain, unchanged (bypass
- * mode), or not at all; its reserved regions excepted (§5.13.6.7).
+ * mode), or not at all; its reserved regions excepted (§5.13.6.8.1).
  */
 import { alignDown } from '../base/bits.ts'
 import { Access, type DmaSpace, type DmaUser } from '../memory/dma-space.ts'
@@ -17,8 +17,6 @@ import type { EndpointState } from './state.ts'
 import { TranslationCache } from './translation-cache.ts'
 
 const PAGE_SIZE = 4096
-/** The end of all addresses. */
-const LAST = Number.MAX_SAFE_INTEGER
 /** The address of no fault: a translation that is given up. */
 const NOWHERE = -1
 
@@ -58,11 +56,10 @@ export class EndpointSpace implements DmaSpace {
     return this.how
   }
 
-  /** For the IOMMU: from now on accesses are treated so. */
+  /** For the IOMMU, which calls `invalidate` next: from now on accesses are treated so. */
   treat(treatment: EndpointState['treatment'], table: MappingTable | undefined): void {
     this.how = treatment
     this.table = table
-    this.cache.forget(0, LAST)
   }
 
   translate(iova: number, length: number, access: number, extents: Extents): boolean {
@@ -123,9 +120,14 @@ export class EndpointSpace implements DmaSpace {
     }
   }
 
-  /** For the IOMMU: addresses of the range translate to something else now. */
-  changed(start: number, end: number): void {
+  /** For the IOMMU: what addresses of the range translated to is void. */
+  invalidate(start: number, end: number): void {
     this.cache.forget(start, end)
+    this.changed(start, end)
+  }
+
+  /** For the IOMMU: addresses of the range translate to something else, or to something at all. */
+  changed(start: number, end: number): void {
     const { listeners } = this
     for (let i = 0; i < listeners.length; i++) listeners[i]?.(start, end)
   }
@@ -198,10 +200,9 @@ export class EndpointSpace implements DmaSpace {
     return true
   }
 
-  /** Keeps a page for the next time, if there is nothing special about it. */
+  /** Keeps a page for the next time if all of it is memory; what is mapped is not reserved, see `Iommu`. */
   private remember(page: number, phys: number, rights: number): void {
-    if (this.memory.windowRoom(phys) < PAGE_SIZE) return
-    if (this.options.reserved.first(page, page + PAGE_SIZE - 1) === undefined) this.cache.add(page, phys, rights)
+    if (this.memory.windowRoom(phys) >= PAGE_SIZE) this.cache.add(page, phys, rights)
   }
 
   /** Appends what the table makes of a range. False: nothing is appended, `reason` and `refused` say why and where. */

@@ -10,7 +10,7 @@ export interface EndpointOptions {
   readonly id: number
   /** For messages, such as "disk0". */
   readonly name: string
-  /** They never overlap, and at most one is for MSIs (VIRTIO 1.2 §5.13.6.7). */
+  /** They never overlap, and at most one is for MSIs (VIRTIO 1.2 §5.13.6.8.1). */
   readonly reserved: readonly ReservedRegion[]
 }
 

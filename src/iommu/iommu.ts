@@ -93,7 +93,7 @@ export class Iommu {
     this.bypasses = bypass
     const free = [...this.endpoints.values()].filter(endpoint => endpoint.domain === undefined)
     for (const endpoint of free) endpoint.settle(undefined, bypass)
-    for (const endpoint of free) endpoint.space.changed(0, LAST)
+    for (const endpoint of free) endpoint.space.invalidate(0, LAST)
     // Whoever may do less now looks again; the write of a configuration field cannot wait for more than that.
     if (!bypass)
       this.revocations.take(
@@ -207,7 +207,7 @@ export class Iommu {
     this.mappings -= removed
     this.counts.removed += removed
     const { endpoints } = domain
-    for (let i = 0; i < endpoints.length; i++) (endpoints[i] as Endpoint).space.changed(start, end)
+    for (let i = 0; i < endpoints.length; i++) (endpoints[i] as Endpoint).space.invalidate(start, end)
     this.revocations.take({ cause: 'UNMAP', domain: domainId, start, end, mappings: removed, endpoints }, done)
   }
 
@@ -276,7 +276,7 @@ export class Iommu {
     const mappings = old !== undefined && old.endpoints.length === 0 ? this.destroy(old) : 0
     domain?.add(endpoint)
     endpoint.settle(domain, this.bypasses)
-    space.changed(0, LAST)
+    space.invalidate(0, LAST)
     if (before === 'block' || (before === 'bypass' && space.treatment === 'bypass')) done(Outcome.ok)
     else this.revocations.take({ cause, domain: old?.id, start: 0, end: LAST, mappings, endpoints: [endpoint] }, done)
   }

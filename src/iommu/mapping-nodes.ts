@@ -86,7 +86,9 @@ export class MappingNodes {
   /** Makes room for `count` more nodes, so that `words` stays until they are taken; false when they are too many. */
   prepare(count: number): boolean {
     if (this.used + count > this.capacity) return false
-    if (this.fresh + count * NODE_WORDS > this.words.length) this.grow()
+    const { shared } = this
+    const isShort = this.fresh + count * NODE_WORDS > this.words.length
+    if (isShort && shared.byteLength < shared.maxByteLength) this.grow()
     return true
   }
 

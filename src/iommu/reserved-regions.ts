@@ -1,4 +1,4 @@
-/** The reserved regions of one endpoint. VIRTIO 1.2 §5.13.6.7. */
+/** The reserved regions of one endpoint. VIRTIO 1.2 §5.13.6.8.1. */
 import { assert } from '../base/errors.ts'
 import type { ReservedRegion } from './reserved-region.ts'
 

@@ -20,6 +20,9 @@ export type MsiSpace = Pick<EndpointSpace, 'resolveMsi' | 'refuseMsi' | 'onChang
 export class TranslatedInterrupts implements PciHost {
   /** Vectors that have a message; they are looked at when mappings change. */
   private readonly active = new Set<TranslatedVector>()
+  /** The lowest and the highest of their addresses. */
+  private low = 0
+  private high = 0
   private stopListening: (() => void) | undefined
   private hasRefused = false
 
@@ -55,18 +58,24 @@ export class TranslatedInterrupts implements PciHost {
     this.space.refuseMsi(address)
   }
 
-  /** A vector has a message now, or none any more. Without any, changes of mappings cost nothing. */
+  /** A vector has another message now, or none any more. Without any, changes of mappings cost nothing. */
   setActive(vector: TranslatedVector, isActive: boolean): void {
-    if (isActive) this.active.add(vector)
-    else this.active.delete(vector)
-    if (this.active.size === 0) {
+    const { active } = this
+    if (isActive) active.add(vector)
+    else active.delete(vector)
+    const addresses = Array.from(active, ({ address }) => address)
+    this.low = Math.min(...addresses)
+    this.high = Math.max(...addresses)
+    if (active.size === 0) {
       this.stopListening?.()
       this.stopListening = undefined
     } else this.stopListening ??= this.space.onChange((start, end) => this.changed(start, end))
   }
 
   private changed(start: number, end: number): void {
-    for (const vector of this.active) vector.changed(start, end)
+    // Most mappings are of buffers, and there may be one for each request.
+    if (end < this.low || start > this.high) return
+    for (const vector of this.active) vector.update()
   }
 }
 
@@ -99,17 +108,26 @@ class TranslatedVector implements MsiVector {
   connect(message: MsiMessage | undefined): void {
     this.message = message
     this.interrupts.setActive(this, message !== undefined)
-    this.resolve()
+    this.update()
     // What waited behind the mask is sent now, and refused.
     if (message === undefined || this.target !== undefined || !this.inner.pending) return
     this.inner.clear()
     this.interrupts.refuse(message)
   }
 
-  /** What addresses in [start, end] come to has changed. */
-  changed(start: number, end: number): void {
+  /** Of its message. */
+  get address(): number {
+    return this.message?.address ?? 0
+  }
+
+  /** Connects the inner vector as things are now. */
+  update(): void {
     const { message } = this
-    if (message !== undefined && message.address >= start && message.address <= end) this.resolve()
+    const target = message === undefined ? undefined : this.interrupts.resolve(message)
+    const present = this.target
+    if (target?.address === present?.address && target?.data === present?.data) return
+    this.target = target
+    this.inner.connect(target)
   }
 
   get pending(): boolean {
@@ -123,14 +141,5 @@ class TranslatedVector implements MsiVector {
   close(): void {
     this.interrupts.setActive(this, false)
     this.inner.close()
-  }
-
-  private resolve(): void {
-    const { message } = this
-    const target = message === undefined ? undefined : this.interrupts.resolve(message)
-    const present = this.target
-    if (target?.address === present?.address && target?.data === present?.data) return
-    this.target = target
-    this.inner.connect(target)
   }
 }

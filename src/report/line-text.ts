@@ -1,5 +1,6 @@
 /** A line of a trace for people: the time, what happened, and its values in columns. */
 import type { IommuEvent, RequestEvent } from '../iommu/events.ts'
+import { featureNames } from './feature-names.ts'
 import { formatAddress, formatRights } from './units.ts'
 
 /** Room for "12345.678". */
@@ -53,6 +54,8 @@ export class LineText {
         return `${'drop'.padEnd(WORD)} fault of ${this.name(event.endpoint)} at ${event.address}: ${event.cause}`
       case 'finding':
         return `${'BREACH'.padEnd(WORD)} ${event.name} (${event.section}): ${event.text}`
+      case 'features':
+        return `${'features'.padEnd(WORD)} ${featureNames(event.value ?? '0x0')}`
       default:
         return `${event.type.padEnd(WORD)} ${event.value ?? ''}`
     }

@@ -31,6 +31,7 @@ th { text-align: left; font-weight: 600; color: var(--dim); font-size: 13px }
 th, td { padding: 3px 16px 3px 0; vertical-align: top; border-bottom: 1px solid var(--line) }
 td.n, th.n { text-align: right; white-space: nowrap }
 code, .mono { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere }
+td b { white-space: nowrap }
 details { margin-top: 2px }
 summary { cursor: pointer; color: var(--dim) }
 figure { margin: 8px 0 0 }

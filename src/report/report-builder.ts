@@ -2,6 +2,7 @@
 import type { InvalidationEvent, IommuEvent, RequestEvent, StartEvent } from '../iommu/events.ts'
 import type { FaultContext } from './fault-cause.ts'
 import { FaultTally } from './fault-tally.ts'
+import { featureNames } from './feature-names.ts'
 import { Histogram } from './histogram.ts'
 import { leaksOf, runsOf } from './leaks.ts'
 import type { Mapping } from './mapping.ts'
@@ -108,8 +109,10 @@ export class ReportBuilder {
         this.lived(atMs, 'reset')
         break
       case 'features':
+        this.lived(atMs, `features ${featureNames(event.value ?? '0x0')}`)
+        break
       case 'bypass':
-        this.lived(atMs, `${event.type} ${event.value ?? ''}`.trim())
+        this.lived(atMs, `bypass ${event.value ?? ''}`.trim())
         break
       default:
     }

@@ -96,6 +96,8 @@ export class VirtioIommu implements VirtioDevice {
   /** `request` is in hand: popped and not answered. */
   private hasRequest = false
   private reply: IommuReply
+  /** The queue whose chain is held over more than one event. */
+  private pinning: VirtQueue | undefined
   /** The trace has the request, so it gets the answer too. */
   private isTraced = false
   /** When it was read. */
@@ -220,6 +222,7 @@ export class VirtioIommu implements VirtioDevice {
     const isWaiting = this.hasRequest && this.reply.outcome === undefined
     this.hasRequest = false
     this.isTraced = false
+    this.unpin()
     if (isWaiting) this.reply = new IommuReply(this.onLate)
     return isWaiting
   }
@@ -286,7 +289,11 @@ export class VirtioIommu implements VirtioDevice {
     const status = this.server.serve(request, this.negotiated, chain.writable, reply.ask())
     if (status !== ASKED) this.answer(queue, chain, status)
     else if (reply.outcome !== undefined) this.answer(queue, chain, STATUS_OF[reply.outcome])
-    else reply.isLate = true
+    else {
+      reply.isLate = true
+      chain.isPinned = true
+      this.pinning = queue
+    }
   }
 
   /** The rest of a request that had to wait; false while it still has to. */
@@ -294,7 +301,16 @@ export class VirtioIommu implements VirtioDevice {
     const { outcome } = this.reply
     if (outcome === undefined) return false
     this.answer(queue, this.chain as Chain, STATUS_OF[outcome])
+    this.unpin()
     return true
+  }
+
+  private unpin(): void {
+    const { chain, pinning } = this
+    if (chain === undefined || pinning === undefined) return
+    chain.isPinned = false
+    this.pinning = undefined
+    pinning.space.released()
   }
 
   private answer(queue: VirtQueue, chain: Chain, status: number): void {

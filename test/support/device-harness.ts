@@ -28,6 +28,8 @@ export interface HarnessOptions extends VirtioMemoryOptions {
   readonly queues?: readonly number[]
   readonly memory?: VirtioMemory
   readonly space?: (memory: VirtioMemory) => DmaSpace
+  /** What the drivers go through instead. */
+  readonly driverSpace?: (memory: VirtioMemory) => DmaSpace
 }
 
 /** Rounds of `turn` before a request counts as lost; each may block for long. */
@@ -118,6 +120,7 @@ export class DeviceHarness implements VirtioHost {
     const driver = new VirtioDriver({
       memory: this.memory,
       space: this.space,
+      driverSpace: this.options.driverSpace?.(this.memory) ?? this.space,
       index,
       size: most,
       packed: this.has(VIRTIO_F_RING_PACKED),

@@ -4,6 +4,7 @@ import { MapFlag } from '../../../src/iommu/mapping-flags.ts'
 import { Outcome } from '../../../src/iommu/outcome.ts'
 import { Access } from '../../../src/memory/dma-space.ts'
 import { Extents } from '../../../src/memory/extents.ts'
+import { GuestMemory } from '../../../src/memory/guest-memory.ts'
 import {
   answers,
   attachedCore,
@@ -87,7 +88,10 @@ describe('EndpointSpace', () => {
     ['to a mapping without rights', 0x30_0010, 8, Access.read, FaultReason.mapping, 0x30_0010],
     ['to a mapping of no memory', 0x40_0010, 8, Access.read, FaultReason.unknown, 0x40_0010],
     ['that leaves memory', 0x41_0ff0, 0x20, Access.read, FaultReason.unknown, 0x41_1000],
+    ['that leaves memory in a large mapping', 0x60_0ff0, 0x20, Access.read, FaultReason.unknown, 0x60_1000],
     ['in a reserved region', MSI.start + 8, 8, Access.write, FaultReason.mapping, MSI.start + 8],
+    ['to the last byte of a reserved region', MSI.end, 1, Access.read, FaultReason.mapping, MSI.end],
+    ['to the first byte of a reserved region', MSI.start, 1, Access.read, FaultReason.mapping, MSI.start],
     ['that runs into a reserved region', MSI.start - 8, 16, Access.read, FaultReason.mapping, MSI.start],
     ['beyond all addresses', 2 ** 63, 8, Access.read, FaultReason.mapping, 2 ** 63],
   ])('refuses an access %s with one fault', (_, iova, length, access, reason, address) => {
@@ -97,6 +101,7 @@ describe('EndpointSpace', () => {
       [0x30_0000, 0x30_0fff, 0x3000, 0],
       [0x40_0000, 0x40_0fff, 0x80_0000, RIGHTS],
       [0x41_0000, 0x41_1fff, 2 * WINDOW - 0x1000, RIGHTS],
+      [0x60_0000, 0x60_ffff, 2 * WINDOW - 0x1000, RIGHTS],
       [MSI.start - 0x1000, MSI.start - 1, 0x3000, RIGHTS],
     )
     const { disk, faults, iommu } = core
@@ -117,6 +122,31 @@ describe('EndpointSpace', () => {
     disk.space.translate(0x10_0000, 8, Access.read, extents)
     expect(disk.space.translate(0x10_0ff8, 16, Access.read, extents)).toBe(false)
     expect([extents.count, extents.size]).toEqual([1, 8])
+  })
+
+  it('takes a look-up from the budget of the extents for each mapping', () => {
+    const { disk, faults } = mapped([0x10_0000, 0x10_0fff, 0x3000], [0x10_1000, 0x10_1fff, 0x8000])
+    const extents = new Extents(disk.space.memory, 3)
+    disk.space.translate(0x10_0000, 0x2000, Access.read, extents)
+    expect(extents.budget).toBe(1)
+    expect(disk.space.translate(0x10_0000, 8, Access.read, extents)).toBe(true)
+    expect(disk.space.translate(0x10_1000, 8, Access.read, extents)).toBe(false)
+    expect([extents.count, faults]).toEqual([3, []])
+  })
+
+  it('does not take a page that is memory only in part for memory', () => {
+    const memory = new GuestMemory([{ start: 0, bytes: new Uint8Array(0x1800) }])
+    const { iommu, disk, faults } = attachedCore({ memory })
+    iommu.map(1, 0x10_0000, 0x10_0fff, 0x1000, RIGHTS)
+    expect(reach(disk, 0x10_0000, 8)).toEqual([[0x1000, 8]])
+    expect(reach(disk, 0x10_0800, 8)).toBeUndefined()
+    expect(faults).toMatchObject([{ reason: FaultReason.unknown, address: 0x10_0800 }])
+  })
+
+  it('reaches what lies right beside a reserved region', () => {
+    const { disk } = mapped([MSI.start - 0x1000, MSI.start - 1, 0x3000], [MSI.end + 1, MSI.end + 0x1000, 0x5000])
+    expect(reach(disk, MSI.start - 8, 8)).toEqual([[0x3ff8, 8]])
+    expect(reach(disk, MSI.end + 1, 8)).toEqual([[0x5000, 8]])
   })
 
   it('stops without a fault when the extents allow no more look-ups', () => {

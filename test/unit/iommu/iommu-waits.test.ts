@@ -110,6 +110,16 @@ describe('Iommu, while a device uses a translation', () => {
     expect(finished).toEqual(['ok'])
   })
 
+  it('forgets a user that wanted to go when it is through', () => {
+    const core = shared()
+    const user = busyUser(core.disk, START, END)
+    core.disk.space.removeUser(user)
+    finish(user, core.disk)
+    user.kept = [{ start: START, end: END }]
+    user.busy = user.kept
+    expect(answers(done => core.iommu.unmap(1, START, END, done))).toEqual(['ok'])
+  })
+
   it('does not wait for a user that is gone', () => {
     const core = shared()
     const user = busyUser(core.disk, START, END)

@@ -57,6 +57,21 @@ describe('MappingTable', () => {
     expect(nodes.bytes).toBe(empty)
   })
 
+  it.each([1, 15, 16, 300, 2 ** 16, 2 ** 20, 2 ** 30, 2 ** 36])(
+    'is as small as before when a page %d pages further on was mapped and unmapped',
+    distance => {
+      const { table: mappings, nodes } = table()
+      const [start, other] = [0x1_2345_6000, 0x1_2345_6000 + distance * 4096]
+      mappings.insert(start, start + 4095, 0x5000, RIGHTS)
+      const { bytes } = nodes
+      mappings.insert(other, other + 4095, 0x7000, RIGHTS)
+      expect(mappings.remove(other, other + 4095)).toBe(1)
+      expect(nodes.bytes).toBe(bytes)
+      expect(mappings.lookup.find(start + 8)).toBe(true)
+      expect(mappings.lookup.phys).toBe(0x5008)
+    },
+  )
+
   it('keeps mappings apart that touch and go on in memory', () => {
     const { table: mappings } = table()
     mappings.insert(0x1000, 0x1fff, 0x1000, RIGHTS)

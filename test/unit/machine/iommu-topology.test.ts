@@ -168,9 +168,10 @@ describe('topology, VIOT and iommu-map', () => {
       buses: 32,
       iommu: { topology, describedBy: 'both' },
     })
-    const viot = segments.find(({ bytes }) => new TextDecoder().decode(bytes.subarray(0, 4)) === 'VIOT')!.bytes
+    const viot = segments.find(({ bytes }) => new TextDecoder().decode(bytes.subarray(0, 4)) === 'VIOT')
     const ids = topology.endpoints.map(({ id }) => id)
-    expect(viotIds(viot)).toEqual(ids.map(id => [id, id]))
+    // Without endpoints there is no table: Linux 6.12 trips over one.
+    expect(viot === undefined ? [] : viotIds(viot.bytes)).toEqual(ids.map(id => [id, id]))
     expect(mapIds(deviceTree!)).toEqual(ids.map(id => [id, id]))
     expect(ids).not.toContain(topology.iommu)
     expect(endpointOf.filter(id => id !== undefined && !ids.includes(id))).toEqual([])

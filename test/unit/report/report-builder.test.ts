@@ -39,7 +39,7 @@ describe('ReportBuilder', () => {
         { id: 8, name: 'disk0', faults: 0 },
         { id: 16, name: 'net0', faults: 0 },
       ],
-      life: [{ atMs: 7, what: 'features 0x77' }],
+      life: [{ atMs: 7, what: 'features INPUT_RANGE DOMAIN_RANGE MAP_UNMAP PROBE MMIO BYPASS_CONFIG' }],
     })
   })
 

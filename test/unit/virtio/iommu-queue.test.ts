@@ -6,6 +6,7 @@ import {
   VIRTIO_F_RING_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
 } from '../../../src/virtio/features.ts'
+import type { Chain } from '../../../src/virtio/queue.ts'
 import {
   attachRequest,
   DISK,
@@ -284,6 +285,23 @@ describe('VirtioIommu, requests that wait', () => {
     driver.writeConfig(4, 2, 6)
     expect(queue.pollAll()).toMatchObject([{ written: 4, in: [new Uint8Array(4)] }])
     driver.close()
+  })
+
+  it.each<[string, (bench: IommuDevice, user: BusyUser) => void]>([
+    ['it is answered', (_, user) => user.finish()],
+    ['its queue is reset', bench => bench.device.resetQueue(REQUESTS, () => {})],
+    ['the device is reset', bench => bench.device.reset(() => {})],
+  ])('keeps the buffers of a request for itself until %s', (_, end) => {
+    const { bench, user } = setUp()
+    const { queue } = bench.harness.driver(REQUESTS)
+    const pop = queue.pop.bind(queue)
+    const chains = new Set<Chain>()
+    queue.pop = chain => pop(chains.add(chain) && chain)
+    bench.post(unmapRequest(1, 0x1000, 0x1fff))
+    expect([...chains].map(({ isPinned }) => isPinned)).toEqual([true])
+    end(bench, user)
+    bench.tasks.runAll()
+    expect([...chains].map(({ isPinned }) => isPinned)).toEqual([false])
   })
 
   it('counts a request once', () => {
