@@ -87,8 +87,8 @@ async function runHere(
   const machine = { ...config, devices: complete, flowControl: session.flowControl }
   const context = { log, session, outputClosed: closed.promise, ownsTerminal: escapes }
   const end = await runOnKvm(request, machine, context)
-  if (end.message !== undefined && end.status !== Status.timeout)
-    for (const line of session.lastLines()) log.error(`guest: ${line}`)
+  const isGuests = end.message !== undefined && end.status !== Status.timeout && end.status !== Status.findings
+  if (isGuests) for (const line of session.lastLines()) log.error(`guest: ${line}`)
   return end
 }
 

@@ -29,7 +29,7 @@ export class Domain {
 
   /** Up to `limit` mappings from the first that ends at `from` or behind, in the order of addresses. */
   mappings(from: number, limit: number): readonly MappingState[] {
-    return this.table.mappings(from, limit)
+    return this.table.search.mappings(from, limit)
   }
 
   /** For the IOMMU. */

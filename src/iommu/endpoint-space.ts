@@ -44,7 +44,7 @@ export class EndpointSpace implements DmaSpace {
   private readonly cache = new TranslationCache()
   private readonly users = new DmaUsers()
   private listeners: readonly ((start: number, end: number) => void)[] = []
-  /** Why the last `reach` found no memory, and where. */
+  /** Why the last `walk` or `reachMsi` came to nothing, and where. */
   private reason: Reason = FaultReason.unknown
   private refused = 0
 
@@ -69,22 +69,6 @@ export class EndpointSpace implements DmaSpace {
     return true
   }
 
-  private translateAnew(iova: number, length: number, access: number, extents: Extents): boolean {
-    if (length === 0) return true
-    const { table } = this
-    const region = this.options.reserved.first(iova, iova + length - 1)
-    if (region !== undefined) return this.refuseReserved(iova, region, access, extents)
-    if (table !== undefined) {
-      if (this.single(table, iova, length, access, extents)) return true
-      if (this.walk(table, iova, length, access, extents)) return true
-      if (this.refused !== NOWHERE) this.options.refuse(this.reason, access, this.refused)
-      return false
-    }
-    if (this.how === 'bypass') return this.pass(iova, length, extents)
-    this.options.refuse(FaultReason.domain, access, iova)
-    return false
-  }
-
   addUser(user: DmaUser): void {
     this.users.add(user)
   }
@@ -100,7 +84,7 @@ export class EndpointSpace implements DmaSpace {
     this.options.released()
   }
 
-  /** For the IOMMU, after it took translations of [start, end] back: whether somebody kept one, who then looks again. */
+  /** For the IOMMU, after `invalidate`: whether somebody kept a translation in [start, end], and so has to look again. */
   revoke(start: number, end: number): boolean {
     if (!this.users.keep(start, end)) return false
     this.version++
@@ -167,6 +151,23 @@ export class EndpointSpace implements DmaSpace {
 
   private isDoorbell(address: number): boolean {
     return this.options.doorbells.some(({ start, end }) => address >= start && address <= end)
+  }
+
+  /** Without the cache. */
+  private translateAnew(iova: number, length: number, access: number, extents: Extents): boolean {
+    if (length === 0) return true
+    const { table } = this
+    const region = this.options.reserved.first(iova, iova + length - 1)
+    if (region !== undefined) return this.refuseReserved(iova, region, access, extents)
+    if (table !== undefined) {
+      if (this.single(table, iova, length, access, extents)) return true
+      if (this.walk(table, iova, length, access, extents)) return true
+      if (this.refused !== NOWHERE) this.options.refuse(this.reason, access, this.refused)
+      return false
+    }
+    if (this.how === 'bypass') return this.pass(iova, length, extents)
+    this.options.refuse(FaultReason.domain, access, iova)
+    return false
   }
 
   /** Refuses an access that touches a reserved region, or at an address before it that is refused already. */

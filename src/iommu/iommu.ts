@@ -177,7 +177,7 @@ export class Iommu {
     for (let i = 0; i < endpoints.length; i++)
       if ((endpoints[i] as Endpoint).isReserved(start, end)) return Outcome.invalid
     if (domain.mappingCount >= limits.domain || this.mappings >= limits.total)
-      return domain.table.overlaps(start, end) ? Outcome.invalid : Outcome.noMemory
+      return domain.table.search.overlaps(start, end) ? Outcome.invalid : Outcome.noMemory
     const insertion = domain.table.insert(start, end, phys, flags)
     if (insertion !== Insertion.ok) return insertion === Insertion.overlap ? Outcome.invalid : Outcome.noMemory
     this.mappings++
@@ -258,7 +258,7 @@ export class Iommu {
     if (present === undefined) return Outcome.ok
     // VIRTIO 1.2 §5.13.6.3.2: the flag has to be consistent with a domain that exists.
     if (present.bypass !== bypass) return Outcome.invalid
-    const isUsable = endpoint.reserved.every(({ start, end }) => !present.table.overlaps(start, end))
+    const isUsable = endpoint.reserved.every(({ start, end }) => !present.table.search.overlaps(start, end))
     return isUsable ? Outcome.ok : Outcome.unsupported
   }
 

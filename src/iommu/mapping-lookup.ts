@@ -1,5 +1,6 @@
 /** Finds what an I/O virtual address is mapped to, in the nodes of mapping-nodes.ts. Reads only. */
-import { DIRECTORY_SHIFT, Entry, NODE_ENTRIES } from './mapping-nodes.ts'
+import { DIRECTORY_SHIFT, Entry } from './mapping-entry.ts'
+import { NODE_ENTRIES } from './mapping-nodes.ts'
 
 const PAGE_SIZE = 4096
 const PAGE_MASK = PAGE_SIZE - 1

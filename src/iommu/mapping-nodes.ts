@@ -6,35 +6,10 @@
  *   word 16     directories, one a domain: 256 entries of 2^32 pages each, which makes 2^40 pages or 52 bits
  *   behind      nodes: first page (bits 0-31), shift | count << 8, and 16 entries of 2^shift pages each
  *
- * An entry is two words: `low`, and `high` with the bits below; both are 0 if it is empty.
- *
- *   leaf        `low` and Entry.physHigh: the number of the physical page that its first page is mapped to
- *   lone leaf   the same for only one page, at Entry.lone in the entry's range; the rest is empty
- *   child       `low`: where the node is; Entry.shift: that node's shift. It has all that is in the entry's range, but
- *               may itself be for a part of it: nodes with a single entry are left out, with exceptions (`settle`)
+ * What an entry is: mapping-entry.ts.
  *
  * The memory grows in place, up to what the limit on mappings asks for; nodes that are given back are used again.
  */
-/** Bits of an entry's second word; the lowest three are those of `MapFlag`. */
-export const Entry = {
-  rights: 0x7,
-  /** Its mapping begins, or ends, with this entry: mappings that touch stay apart. */
-  first: 0x8,
-  last: 0x10,
-  leaf: 0x20,
-  child: 0x40,
-  lone: 0x80,
-  /** Shifts: bits 32-39 of a physical page's number, and a node's shift, in 8 bits; the place of a lone page in 16. */
-  physHigh: 8,
-  shift: 8,
-  lonePlace: 16,
-} as const
-
-/** The largest shift of an entry whose pages 16 bits can tell apart. */
-export const LONE_SHIFT = 16
-/** Of a directory's entries. */
-export const DIRECTORY_SHIFT = 32
-
 const SEQUENCE = 0
 const DIRECTORIES = 16
 const DIRECTORY_WORDS = 2 * 256

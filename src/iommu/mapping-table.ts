@@ -2,22 +2,29 @@
  * The mappings of one domain, in a radix tree (mapping-nodes.ts). A mapping is as many entries as it takes aligned
  * powers of 16 pages to make it up: one for 4 KiB, 64 KiB, 1 MiB or 16 MiB, two for 2 MiB, at most some hundred.
  *
- * Page numbers inside a directory entry's 2^32 pages are unsigned; see `begin` for other threads.
+ * Writes only; lookup and search read. Other threads may read at the same time (mapping-reader.ts).
  */
-import { alignDown, isAligned } from '../base/bits.ts'
+import { isAligned } from '../base/bits.ts'
+import {
+  DIRECTORY_SHIFT,
+  Entry,
+  LAST_PAGE,
+  LONE_SHIFT,
+  PAGES_OF_DIRECTORY_ENTRY,
+  pagesOf,
+  SLOTS,
+  shiftOf,
+  slotOf,
+} from './mapping-entry.ts'
 import { MappingLookup } from './mapping-lookup.ts'
-import { DIRECTORY_SHIFT, Entry, LONE_SHIFT, type MappingNodes, NODE_ENTRIES } from './mapping-nodes.ts'
+import { type MappingNodes, NODE_ENTRIES } from './mapping-nodes.ts'
 import type { SharedMappings } from './mapping-reader.ts'
-import type { MappingState } from './state.ts'
+import { MappingSearch } from './mapping-search.ts'
 
 /** What became of an `insert`. */
 export const Insertion = { ok: 0, overlap: 1, full: 2 } as const
 
 const PAGE_SIZE = 4096
-const TWO_TO_32 = 2 ** 32
-const SLOTS = 16
-const DIRECTORY_ENTRIES = 256
-const LAST_PAGE = 2 ** 40 - 1
 /** Behind the last address. */
 const ADDRESS_END = 2 ** 52
 /** In a node's second word: how many entries are not empty. */
@@ -30,9 +37,13 @@ const NODES_OF_RANGE = 48
 
 /** See above. */
 export class MappingTable {
+  /** Mappings, and what they come to. */
   count = 0
   bytes = 0
+  /** What an address is mapped to. */
   readonly lookup: MappingLookup
+  /** What is mapped in a range. */
+  readonly search: MappingSearch
   /** What `prune` has removed. */
   private pagesRemoved = 0
   private mappingsRemoved = 0
@@ -42,6 +53,7 @@ export class MappingTable {
     readonly directory: number,
   ) {
     this.lookup = new MappingLookup(nodes, directory)
+    this.search = new MappingSearch(nodes, directory, this.lookup)
   }
 
   /** For readers in other threads. */
@@ -55,27 +67,16 @@ export class MappingTable {
     const first = start / PAGE_SIZE
     const count = (end + 1 - start) / PAGE_SIZE
     const isPage = count === 1
-    if (isPage ? this.lookup.find(start) : this.overlaps(start, end)) return Insertion.overlap
+    if (isPage ? this.lookup.find(start) : this.search.overlaps(start, end)) return Insertion.overlap
     if (!nodes.prepare(isPage ? NODES_OF_PAGE : NODES_OF_RANGE)) return Insertion.full
     nodes.begin()
-    if (isPage) this.place(first, 0, 1, phys / PAGE_SIZE, rights | Entry.leaf | Entry.first | Entry.last)
-    else this.placeRange(first, count, phys / PAGE_SIZE, rights | Entry.leaf)
+    const bits = (rights & Entry.rights) | Entry.leaf
+    if (isPage) this.place(first, 0, 1, phys / PAGE_SIZE, bits | Entry.first | Entry.last)
+    else this.placeRange(first, count, phys / PAGE_SIZE, bits)
     nodes.end()
     this.count++
     this.bytes += count * PAGE_SIZE
     return Insertion.ok
-  }
-
-  /** Whether a page of [start, end] is mapped. */
-  overlaps(start: number, end: number): boolean {
-    const first = Math.floor(start / PAGE_SIZE)
-    const last = Math.min(LAST_PAGE, Math.floor(end / PAGE_SIZE))
-    for (let high = Math.floor(first / TWO_TO_32); high <= Math.floor(last / TWO_TO_32); high++) {
-      const from = Math.max(0, first - high * TWO_TO_32)
-      const to = Math.min(TWO_TO_32 - 1, last - high * TWO_TO_32)
-      if (this.isUsed(this.directory + 2 * high, 0, from, to)) return true
-    }
-    return false
   }
 
   /** Removes all mappings in [start, end], and returns how many; -1 and none if one of them reaches out of it. */
@@ -91,10 +92,10 @@ export class MappingTable {
     this.pagesRemoved = 0
     this.mappingsRemoved = 0
     nodes.begin()
-    const lastHigh = Math.floor(last / TWO_TO_32)
-    for (let high = Math.floor(first / TWO_TO_32); high <= lastHigh; high++) {
-      const from = Math.max(0, first - high * TWO_TO_32)
-      const to = Math.min(TWO_TO_32 - 1, last - high * TWO_TO_32)
+    const lastHigh = Math.floor(last / PAGES_OF_DIRECTORY_ENTRY)
+    for (let high = Math.floor(first / PAGES_OF_DIRECTORY_ENTRY); high <= lastHigh; high++) {
+      const from = Math.max(0, first - high * PAGES_OF_DIRECTORY_ENTRY)
+      const to = Math.min(PAGES_OF_DIRECTORY_ENTRY - 1, last - high * PAGES_OF_DIRECTORY_ENTRY)
       this.prune(this.directory + 2 * high, DIRECTORY_SHIFT, 0, from, to)
     }
     nodes.end()
@@ -108,22 +109,6 @@ export class MappingTable {
     this.remove(0, ADDRESS_END - 1)
   }
 
-  /** Up to `limit` mappings from the first that ends at `from` or behind, in the order of addresses. */
-  mappings(from: number, limit: number): MappingState[] {
-    const { lookup } = this
-    const found: MappingState[] = []
-    let at = this.firstOf(from)
-    while (found.length < limit) {
-      const start = this.nextMapped(at)
-      if (start === undefined || !lookup.find(start)) break
-      const { phys, bits } = lookup
-      at = start + lookup.room
-      while ((lookup.bits & Entry.last) === 0 && lookup.find(at)) at += lookup.room
-      found.push({ start, end: at - 1, phys, flags: bits & Entry.rights })
-    }
-    return found
-  }
-
   /** After a `find` that found something: whether a mapping begins at its page, or ends at its last byte. */
   private beginsHere(): boolean {
     return this.lookup.place === 0 && (this.lookup.bits & Entry.first) !== 0
@@ -131,73 +116,6 @@ export class MappingTable {
 
   private endsHere(): boolean {
     return this.lookup.room === 1 && (this.lookup.bits & Entry.last) !== 0
-  }
-
-  /** Where the mapping of `address` begins, or `address` when there is none. */
-  private firstOf(address: number): number {
-    const { lookup } = this
-    let start = alignDown(address, PAGE_SIZE)
-    if (!lookup.find(start)) return address
-    for (;;) {
-      start -= lookup.place * PAGE_SIZE
-      if ((lookup.bits & Entry.first) !== 0) return start
-      start -= PAGE_SIZE
-      lookup.find(start)
-    }
-  }
-
-  /** The first page's address from `address` on that is mapped. */
-  private nextMapped(address: number): number | undefined {
-    const page = Math.ceil(address / PAGE_SIZE)
-    for (let high = Math.floor(page / TWO_TO_32); high < DIRECTORY_ENTRIES; high++) {
-      const low = this.nextIn(this.directory + 2 * high, 0, Math.max(0, page - high * TWO_TO_32))
-      if (low >= 0) return (high * TWO_TO_32 + low) * PAGE_SIZE
-    }
-    return undefined
-  }
-
-  /** The first mapped page from `from` on in an entry that begins at page `origin`; -1 if there is none. */
-  private nextIn(at: number, origin: number, from: number): number {
-    const { words } = this.nodes
-    const bits = words[at + 1] as number
-    if (bits === 0) return -1
-    if ((bits & Entry.child) === 0) {
-      const page = (bits & Entry.lone) === 0 ? Math.max(origin, from) : origin + (bits >>> Entry.lonePlace)
-      return page >= from ? page : -1
-    }
-    const node = words[at] as number
-    const shift = shiftOf(bits)
-    const base = (words[node] as number) >>> 0
-    for (let slot = slotOf(from, base, shift); slot < SLOTS; slot++) {
-      const slotOrigin = base + slot * pagesOf(shift)
-      // A leaf in the first slot may end before `from`.
-      const page = this.nextIn(node + NODE_ENTRIES + 2 * slot, slotOrigin, from)
-      if (page >= 0 && page < slotOrigin + pagesOf(shift)) return page
-    }
-    return -1
-  }
-
-  /** Whether a page of [from, to] is mapped in an entry that begins at page `origin`, and touches that range. */
-  private isUsed(at: number, origin: number, from: number, to: number): boolean {
-    const { words } = this.nodes
-    const bits = words[at + 1] as number
-    if ((bits & Entry.child) === 0) {
-      if ((bits & Entry.lone) === 0) return bits !== 0
-      const page = origin + (bits >>> Entry.lonePlace)
-      return page >= from && page <= to
-    }
-    const node = words[at] as number
-    const shift = shiftOf(bits)
-    const base = (words[node] as number) >>> 0
-    const size = pagesOf(shift)
-    const end = base + SLOTS * size - 1
-    if (from > end || to < base) return false
-    const firstSlot = slotOf(from, base, shift)
-    const lastSlot = slotOf(to, base, shift)
-    // At most the first slot and the last one are not wholly in the range, so the work is a few nodes on each level.
-    for (let slot = firstSlot; slot <= lastSlot; slot++)
-      if (this.isUsed(node + NODE_ENTRIES + 2 * slot, base + slot * size, from, to)) return true
-    return false
   }
 
   /** Makes the entries of a mapping of more than one page. */
@@ -230,8 +148,8 @@ export class MappingTable {
   private place(first: number, shift: number, run: number, phys: number, bits: number): void {
     const { nodes } = this
     const { words } = nodes
-    const high = Math.floor(first / TWO_TO_32)
-    const page = (first - high * TWO_TO_32) | 0
+    const high = Math.floor(first / PAGES_OF_DIRECTORY_ENTRY)
+    const page = (first - high * PAGES_OF_DIRECTORY_ENTRY) | 0
     const isLone = run === 1 && shift === 0
     let at = this.directory + 2 * high
     let entryShift: number = DIRECTORY_SHIFT
@@ -271,8 +189,8 @@ export class MappingTable {
 
   private fill(at: number, phys: number, bits: number): void {
     const { words } = this.nodes
-    const high = Math.floor(phys / TWO_TO_32)
-    words[at] = phys - high * TWO_TO_32
+    const high = Math.floor(phys / PAGES_OF_DIRECTORY_ENTRY)
+    words[at] = phys - high * PAGES_OF_DIRECTORY_ENTRY
     words[at + 1] = bits | (high << Entry.physHigh)
   }
 
@@ -373,22 +291,6 @@ export class MappingTable {
     words[entry + 1] = 0
     this.nodes.release(node)
   }
-}
-
-function shiftOf(bits: number): number {
-  return (bits >>> Entry.shift) & 0xff
-}
-
-/** 2^shift; `**` would take longer than all the rest. */
-function pagesOf(shift: number): number {
-  return shift === DIRECTORY_SHIFT ? TWO_TO_32 : 1 << shift
-}
-
-/** The slot of a node from page `base` on that `page` is in, or the nearest one. */
-function slotOf(page: number, base: number, shift: number): number {
-  const distance = page - base
-  if (distance <= 0) return 0
-  return distance >= SLOTS * pagesOf(shift) ? SLOTS - 1 : distance >>> shift
 }
 
 /** Where a page is in an entry of 2^shift pages, with `shift` at most LONE_SHIFT. */

@@ -4,8 +4,7 @@
  */
 import type { Pci } from '../arch/devices.ts'
 import { Iommu } from '../iommu/iommu.ts'
-import type { DmaSpace } from '../memory/dma-space.ts'
-import { IdentitySpace } from '../memory/dma-space.ts'
+import { type DmaSpace, IdentitySpace } from '../memory/dma-space.ts'
 import type { PciHost } from '../pci/host.ts'
 import { VirtioIommu } from '../virtio/iommu.ts'
 import { VirtioPci } from '../virtio/pci.ts'

@@ -45,11 +45,12 @@ type Ask = (method: string, params: Readonly<Record<string, unknown>>) => Promis
  * See above: `machine.iommu`.
  *
  * @example
- * const machine = new Machine({ ..., devices: [{ kind: 'disk', path }], iommu: { endpoints: 'all' } })
- * machine.iommu.onEvent(event => { if (event.type === 'fault') faults.push(event) })
+ * await using machine = new Machine({ memoryMiB, cpus, kernel, devices: [{ kind: 'disk', path }], iommu: { endpoints: 'all' } })
+ * machine.iommu?.onEvent(event => event.type === 'fault' && faults.push(event))
  * await machine.start()
- * const { domains, counters } = await machine.iommu.state()
- * await machine.iommu.injectFault({ endpoint: 'disk0', address: 0x1000 })
+ * await machine.iommu?.injectFault({ endpoint: 'disk0', address: 0x1000 })
+ * await machine.finished
+ * expect(await machine.iommu?.findings()).toEqual([])
  */
 export class IommuView {
   /** The same events as lines of JSON. */

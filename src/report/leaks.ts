@@ -1,4 +1,4 @@
-/** Mappings that nobody removed before the trace's end. */
+/** Mappings that the driver did not remove before the trace's end, or before a reset. */
 import type { Mapping } from './mapping.ts'
 import type { LeakReport } from './report.ts'
 
@@ -6,9 +6,9 @@ import type { LeakReport } from './report.ts'
 const MAX_GROUPS = 100
 const MAX_EXAMPLES = 8
 
-/** Groups `live` by domain, size and rights; the most memory first. */
-export function leaksOf(live: readonly Mapping[], nowMs: number): readonly LeakReport[] {
-  const groups = Map.groupBy(live, ({ domain, start, end, flags }) => `${domain} ${end - start} ${flags}`)
+/** Groups `mappings` by domain, size and rights; the most memory first. */
+export function leaksOf(mappings: readonly Mapping[], nowMs: number): readonly LeakReport[] {
+  const groups = Map.groupBy(mappings, ({ domain, start, end, flags }) => `${domain} ${end - start} ${flags}`)
   return [...groups.values()]
     .map(group => leak(group, nowMs))
     .sort((a, b) => b.bytes - a.bytes || b.count - a.count)
@@ -23,11 +23,11 @@ export function runsOf(mappings: readonly Mapping[]): number {
 function leak(group: readonly Mapping[], nowMs: number): LeakReport {
   const { domain = 0, start = 0, end = -1, flags = 0 } = group[0] ?? {}
   const sizeBytes = end - start + 1
-  let first = Number.POSITIVE_INFINITY
-  let last = 0
-  for (const { bornMs } of group) {
-    first = Math.min(first, bornMs)
-    last = Math.max(last, bornMs)
+  let oldestMs = 0
+  let youngestMs = Number.POSITIVE_INFINITY
+  for (const { bornMs, diedMs = nowMs } of group) {
+    oldestMs = Math.max(oldestMs, diedMs - bornMs)
+    youngestMs = Math.min(youngestMs, diedMs - bornMs)
   }
   return {
     domain,
@@ -35,8 +35,8 @@ function leak(group: readonly Mapping[], nowMs: number): LeakReport {
     flags,
     count: group.length,
     bytes: sizeBytes * group.length,
-    oldestMs: nowMs - first,
-    youngestMs: nowMs - last,
+    oldestMs,
+    youngestMs,
     examples: group.slice(0, MAX_EXAMPLES),
   }
 }

@@ -24,13 +24,13 @@ ${rows.slice(0, MAX_ROWS).map(
 )}</tbody></table></div>${more > 0 && html`<p class="dim">and ${formatCount(more)} more</p>`}`
 }
 
-export function leakSection({ leaks, leakedMappings, leakedBytes, lastMs }: Report): Html {
+export function leakSection({ leaks, leakedMappings, leakedBytes, resetMappings }: Report): Html {
   if (leakedMappings === 0)
-    return section('leaks', 'Never removed', html`<p class="good">All mappings were removed.</p>`)
+    return section('leaks', 'Never removed', html`<p class="good">The driver removed every mapping.</p>`)
   return section(
     'leaks',
     'Never removed',
-    html`<p class="dim">Still there when the trace ended at ${formatTime(lastMs)}: ${plural(leakedMappings, 'mapping')}, ${formatBytes(leakedBytes)}. Rings and other memory that drivers keep for as long as they run are among them.</p>`,
+    html`<p class="dim">${plural(leakedMappings, 'mapping')} (${formatBytes(leakedBytes)}) that the driver did not remove; ${formatCount(resetMappings)} went with a reset, the others were there at the end. Rings and other memory that drivers keep for as long as they run are among them.</p>`,
     tableOf(
       ['#together', '#mappings', '#of', 'rights', '#domain', '#oldest', '#youngest', 'first ones'],
       leaks.map(leak => [

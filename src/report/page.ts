@@ -101,7 +101,7 @@ ${section(
   'summary',
   found.length === 0 ? 'Nothing wants attention' : 'What wants attention',
   found.length === 0
-    ? html`<p class="good">No request failed, no access was refused, no rule was broken, and every mapping was removed.</p>`
+    ? html`<p class="good">No request failed, no access was refused, no rule was broken, and the driver removed every mapping.</p>`
     : html`<ul class="verdicts">${found.map(({ level, text, section: id }) => html`<li class="${level}"><a href="#${id}">${text}</a></li>`)}</ul>`,
 )}`
 }

@@ -48,7 +48,9 @@ export class ReportBuilder {
   private readonly names = new Map<number, string>()
   private readonly reserved = new Map<number, FaultContext['reserved']>()
   private readonly lifetimes = new Histogram()
-  private readonly replay = new Replay(({ bornMs, diedMs = 0 }) => this.lifetimes.add(diedMs - bornMs))
+  private readonly replay = new Replay(mapping => this.ended(mapping))
+  /** Mappings that were there at a reset: the driver did not remove them. */
+  private readonly reset: Mapping[] = []
   private readonly pending = new Map<number, RequestEvent>()
   private readonly requests = new RequestTally()
   private readonly faults = new FaultTally()
@@ -124,6 +126,7 @@ export class ReportBuilder {
     this.pending.clear()
     const live = [...this.replay.domains.values()].flatMap(({ mappings }) => mappings.all())
     const kinds = this.requests.kindReports()
+    const left = [...this.reset, ...live]
     const { start, firstMs = 0, lastMs } = this
     const report: Report = {
       ...source,
@@ -143,9 +146,10 @@ export class ReportBuilder {
       peakBytes: this.peakBytes,
       domains: this.domainReports(),
       lifetimes: this.lifetimes.summary(),
-      leakedMappings: this.replay.mappings,
-      leakedBytes: this.replay.bytes,
-      leaks: leaksOf(live, lastMs),
+      leakedMappings: left.length,
+      leakedBytes: left.reduce((sum, { start, end }) => sum + end - start + 1, 0),
+      resetMappings: this.reset.length,
+      leaks: leaksOf(left, lastMs),
       failures: this.requests.failureReports(),
       faultCount: this.faults.count,
       faults: this.faults.reports(),
@@ -176,6 +180,11 @@ export class ReportBuilder {
       this.replay.attach(id, domain, false, event.t + this.offsetMs)
       this.tally(domain).endpoints.add(id)
     }
+  }
+
+  private ended(mapping: Mapping): void {
+    if (mapping.endedBy === 'reset') this.reset.push(mapping)
+    else this.lifetimes.add((mapping.diedMs ?? 0) - mapping.bornMs)
   }
 
   private faultContext(endpoint: number): FaultContext {

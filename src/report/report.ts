@@ -57,7 +57,7 @@ export interface FindingReport {
   readonly seq: number | undefined
 }
 
-/** Mappings of one size that nobody removed. */
+/** Mappings of one size that the driver did not remove; their ages are at the end of the trace, or at the reset. */
 export interface LeakReport {
   readonly domain: number
   /** Of each. */
@@ -120,10 +120,13 @@ export interface Report {
   readonly peakMappings: number
   readonly peakBytes: number
   readonly domains: readonly DomainReport[]
-  /** Milliseconds. */
+  /** Milliseconds; of those that the driver removed. */
   readonly lifetimes: Summary
+  /** That the driver did not remove. */
   readonly leakedMappings: number
   readonly leakedBytes: number
+  /** Those of them that went with a reset. */
+  readonly resetMappings: number
   readonly leaks: readonly LeakReport[]
   readonly failures: readonly FailureReport[]
   readonly faultCount: number

@@ -52,11 +52,12 @@ function mistakes(report: Report): readonly (Verdict | false)[] {
 }
 
 function notes(report: Report): readonly (Verdict | false)[] {
-  const { leakedMappings, leakedBytes, waits, longestWaits, unseen, isTruncated, hasStart, starts } = report
+  const { leakedMappings, leakedBytes, resetMappings, waits, longestWaits, unseen, isTruncated, hasStart, starts } =
+    report
   return [
     leakedMappings > 0 && {
       level: 'note',
-      text: `${plural(leakedMappings, 'mapping')} (${formatBytes(leakedBytes)}) never removed`,
+      text: `${plural(leakedMappings, 'mapping')} (${formatBytes(leakedBytes)}) never removed${resetMappings > 0 ? `, ${formatCount(resetMappings)} of them gone with a reset` : ''}`,
       section: 'leaks',
     },
     waits > 0 && {

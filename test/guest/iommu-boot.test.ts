@@ -11,7 +11,7 @@ import { BOOT_LIMIT_MS, factsOf, prepareGuest, SETUP_LIMIT_MS, startGuest } from
 
 const CLEAN = { status: 0, stderr: '', leftovers: [] }
 /** Tries to read from the entropy device, which may never answer. */
-const TRY_ENTROPY = 'echo "entropy: $(timeout 2 dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c)"'
+const TRY_ENTROPY = '{ echo "entropy: $(timeout 2 dd if=/dev/hwrng bs=64 count=1 | wc -c)"; } 2>/dev/null'
 const FAULTS = `
   tries=0; until dmesg | grep -q ' fault from ' || [ $tries = 50 ]; do usleep 100000; tries=$((tries + 1)); done
   echo "fault: $(dmesg | grep -o '[a-z]* fault from .*' | head -n 1)"
@@ -42,12 +42,12 @@ describe('a kernel that does not know of the IOMMU', () => {
 
   it('has a device that reaches nothing while the IOMMU lets nothing through', async () => {
     guest = await IommuGuest.start(() => ['--iommu', 'rng0,topology=dt,bypass=off', '--rng', '--iommu-check'])
-    const told = await guest.facts(`${TRY_ENTROPY}; ${FAULTS} files; echo "files: $(check)"`)
-    // The kernel hears of it all the same: its driver for the IOMMU is loaded, and takes events.
-    const fault = expect.stringMatching(/^domain fault from EP 32 at 0x[0-9a-f]+ \[R\]$/)
-    expect(told).toEqual({ entropy: '0', fault, files: '4' })
+    const told = await guest.facts(`${TRY_ENTROPY}; files; echo "files: $(check)"`)
+    expect(told).toEqual({ entropy: '0', files: '4' })
     const state = await guest.state()
+    // Nobody takes the event of its one fault, the first access to its queue.
     expect(endpointOf(state, 'rng0')).toMatchObject({ treatment: 'block', faults: 1 })
+    expect(state.device).toMatchObject({ faults: 1, drops: 1 })
     expect(await guest.end()).toEqual(CLEAN)
   })
 })
@@ -68,16 +68,16 @@ describe('a kernel that expects more than there is', () => {
   it('goes on when there are no more mappings, and the failures can be seen', async () => {
     const words = ['-p', 'iommu.strict=1', '--iommu', 'disk0+disk1,limit=64', '--rng', '--iommu-check']
     guest = await IommuGuest.start(() => words)
-    // One request of 1 MiB in scattered pages has more mappings than there may be.
+    // One request of 1 MiB in scattered pages needs more mappings than there may be. Linux does not look at the answers.
     const told = await guest.facts(`
       dd if=/dev/vda of=/dev/null bs=4M count=1 iflag=direct 2>/dev/null &
       ${FAULTS} echo "entropy: $(entropy)"`)
-    const fault = expect.stringMatching(/^page fault from EP 16 at 0x[0-9a-f]+ \[W\]$/)
+    const fault = expect.stringMatching(/^page fault from EP 16 at 0x[0-9a-f]+ \[[RW]\]$/)
     expect(told).toEqual({ fault, entropy: '4096' })
     const { counters, device } = await guest.state()
     expect(counters.mappings).toBeLessThanOrEqual(64)
     expect(counters.faults).toBeGreaterThan(0)
-    expect(device['failed']).toBeGreaterThan(0)
+    expect(device['failures']).toBeGreaterThan(0)
   })
 })
 

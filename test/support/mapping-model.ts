@@ -108,7 +108,7 @@ export class MappingComparison {
       : undefined
     const wanted = mapping && { phys: mapping.phys + address - mapping.start, flags: mapping.flags, ends: true }
     this.compare(`find ${address}`, found, wanted)
-    this.compare(`overlaps ${address}`, table.overlaps(address, address), mapping !== undefined)
+    this.compare(`overlaps ${address}`, table.search.overlaps(address, address), mapping !== undefined)
   }
 
   private list(): void {
@@ -116,7 +116,7 @@ export class MappingComparison {
     const from = random.below(2) === 0 ? 0 : this.page() * PAGE_SIZE
     const limit = random.below(50)
     const wanted = model.list.filter(({ end }) => end >= from).slice(0, limit)
-    this.compare(`${limit} mappings from ${from}`, table.mappings(from, limit), wanted)
+    this.compare(`${limit} mappings from ${from}`, table.search.mappings(from, limit), wanted)
     this.compare('count and bytes', [table.count, table.bytes], [model.list.length, model.bytes])
   }
 

@@ -12,8 +12,10 @@ import {
   NET,
   reach,
 } from '../../support/iommu-core.ts'
+import { keepTranslations } from '../../support/translation-keeper.ts'
 
 const RIGHTS = MapFlag.read | MapFlag.write
+const SEEDS = Array.from({ length: 20 }, (_, i) => i + 1)
 const START = 0x5000
 const END = 0x5fff
 
@@ -151,6 +153,12 @@ describe('Iommu, while a device uses a translation', () => {
 })
 
 describe('EndpointSpace.version', () => {
+  it.each(SEEDS)('changes before a kept translation is one that would not be given (seed %d)', seed => {
+    const { stale, good } = keepTranslations(seed, 1000)
+    expect(stale).toEqual([])
+    expect(good).toBeGreaterThan(300)
+  })
+
   /** How far the versions of disk and net go in `act`, for a device "disk" that keeps a translation of the first page. */
   function steps(core: IommuCore, act: (core: IommuCore) => void): readonly number[] {
     const user = new FakeUser()

@@ -41,7 +41,7 @@ describe('MappingTable', () => {
     const empty = nodes.bytes
     expect(mappings.insert(0, size - 1, 0, RIGHTS)).toBe(Insertion.ok)
     expect((nodes.bytes - empty) / 136).toBeLessThanOrEqual(most)
-    expect(mappings.mappings(0, 9)).toEqual([{ start: 0, end: size - 1, phys: 0, flags: RIGHTS }])
+    expect(mappings.search.mappings(0, 9)).toEqual([{ start: 0, end: size - 1, phys: 0, flags: RIGHTS }])
   })
 
   it('takes an odd mapping of nearly all addresses in bounded work', () => {
@@ -50,7 +50,7 @@ describe('MappingTable', () => {
     const empty = nodes.bytes
     expect(mappings.insert(start, end, phys, RIGHTS)).toBe(Insertion.ok)
     expect((nodes.bytes - empty) / 136).toBeLessThanOrEqual(48)
-    expect(mappings.mappings(2 ** 51, 2)).toEqual([{ start, end, phys, flags: RIGHTS }])
+    expect(mappings.search.mappings(2 ** 51, 2)).toEqual([{ start, end, phys, flags: RIGHTS }])
     expect(mappings.lookup.find(2 ** 51 + 5)).toBe(true)
     expect(mappings.lookup.phys).toBe(2 ** 51 + 5 + 0x1000)
     expect(mappings.remove(0, 2 ** 52 - 1)).toBe(1)
@@ -78,7 +78,7 @@ describe('MappingTable', () => {
     mappings.insert(0x2000, 0x2fff, 0x2000, RIGHTS)
     expect(mappings.remove(0x1000, 0x2fff - 1)).toBe(-1)
     expect(mappings.remove(0x2000, 0x2fff)).toBe(1)
-    expect(mappings.mappings(0, 9)).toEqual([{ start: 0x1000, end: 0x1fff, phys: 0x1000, flags: RIGHTS }])
+    expect(mappings.search.mappings(0, 9)).toEqual([{ start: 0x1000, end: 0x1fff, phys: 0x1000, flags: RIGHTS }])
   })
 
   it('says that it is full, and has changed nothing, when there are no more nodes', () => {
@@ -91,7 +91,7 @@ describe('MappingTable', () => {
     expect(taken).toBeGreaterThan(3000)
     expect(new Set(results.slice(taken))).toEqual(new Set([Insertion.full]))
     expect([mappings.count, mappings.bytes]).toEqual([taken, taken * 0x1000])
-    expect(mappings.mappings(0, 5000)).toHaveLength(taken)
+    expect(mappings.search.mappings(0, 5000)).toHaveLength(taken)
     mappings.clear()
     expect(nodes.bytes).toBe(DIRECTORY_BYTES)
   })

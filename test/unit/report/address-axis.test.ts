@@ -61,6 +61,11 @@ describe('AddressAxis', () => {
     expect(new AddressAxis(mappings, 120).row(address)).toBe(row)
   })
 
+  it('has half the room for a range that was never mapped', () => {
+    const axis = new AddressAxis([mapping(0, 64 * PAGE), mapping(66 * PAGE, 64 * PAGE)], 150)
+    expect([64, 66, 130].map(page => axis.row(page * PAGE))).toEqual([70, 80, 150])
+  })
+
   it.each([1, 2, 3, 4])('finds the address of a row, and the row of an address (seed %i)', seed => {
     const random = new Random(seed)
     const mappings = Array.from({ length: 200 }, () =>

@@ -114,6 +114,18 @@ describe('ReportBuilder', () => {
     expect([leakedMappings, leakedBytes]).toEqual([3, 0xa000])
   })
 
+  it('counts what goes with a reset as never removed, with its age at the reset', () => {
+    const trace = script().at(1).map(1, 0, 0x1000).at(4).add({ type: 'reset' }).at(9).attach(8, 1).map(1, 0, 0x1000)
+    const { leaks, ...facts } = report(trace.at(10).detach(8, 1))
+    expect(leaks).toMatchObject([{ count: 1, oldestMs: 3, youngestMs: 3 }])
+    expect(facts).toMatchObject({
+      leakedMappings: 1,
+      leakedBytes: 0x1000,
+      resetMappings: 1,
+      lifetimes: { count: 1, max: 1 },
+    })
+  })
+
   it('measures how long mappings lived', () => {
     const trace = script().at(1).map(1, 0, 0x1000).at(3).unmap(1, 0, 0x1000).map(1, 0, 0x1000).at(9).unmap(1, 0, 0x1000)
     expect(report(trace).lifetimes).toMatchObject({ count: 2, mean: 4, max: 6 })
@@ -188,7 +200,7 @@ describe('ReportBuilder', () => {
 
   it('goes on where a machine starts again: times add up, and nothing is mapped or attached', () => {
     const trace = script().at(5).map(1, 0, 0x1000).at(0).start().at(2).attach(8, 1).map(1, 0, 0x1000)
-    expect(report(trace)).toMatchObject({ starts: 2, lastMs: 7, leakedMappings: 1, lifetimes: { count: 1, max: 0 } })
+    expect(report(trace)).toMatchObject({ starts: 2, lastMs: 7, leakedMappings: 2, resetMappings: 1, peakMappings: 1 })
   })
 
   it('counts faults that the driver was not told of', () => {
