@@ -1,6 +1,6 @@
 /**
  * A device that keeps translations for as long as its space's version stays, and random requests to the IOMMU meanwhile:
- * none of the translations that it may still use may be one that it would not get now.
+ * none of the translations that it may still use, or that it gets, may be one that the mappings do not give.
  */
 import type { Endpoint } from '../../src/iommu/endpoint.ts'
 import type { Iommu } from '../../src/iommu/iommu.ts'
@@ -17,7 +17,8 @@ interface Kept {
   readonly iova: number
   readonly length: number
   readonly access: number
-  readonly extents: string
+  /** Guest-physical addresses of the first byte and of those where pages begin. */
+  readonly places: readonly number[]
 }
 
 /** A device of an endpoint. */
@@ -51,16 +52,42 @@ class Keeper implements DmaUser {
     if (this.count === 0) this.kept = []
     this.version = this.endpoint.space.version
     if (extents === undefined) return
-    this.kept = [...this.kept, { iova, length, access, extents: JSON.stringify(extents) }].slice(-MOST_KEPT)
+    const places = edges(iova, length).map(address => placeOf(extents, address - iova))
+    this.kept = [...this.kept, { iova, length, access, places }].slice(-MOST_KEPT)
   }
 
-  /** Translations that it would use and would not get. */
+  /** Translations that it may use, and that the mappings do not give. */
   stale(): readonly Kept[] {
     if (this.count === 0) return []
-    return this.kept.filter(
-      ({ iova, length, access, extents }) => JSON.stringify(reach(this.endpoint, iova, length, access)) !== extents,
+    return this.kept.filter(({ iova, length, access, places }) =>
+      edges(iova, length).some((address, i) => given(this.endpoint, address, access) !== places[i]),
     )
   }
+}
+
+/** Addresses in a range: the first one and the first one of each further page. */
+function edges(iova: number, length: number): readonly number[] {
+  const pages = Math.floor((iova + length - 1) / PAGE_SIZE) - Math.floor(iova / PAGE_SIZE)
+  const next = (Math.floor(iova / PAGE_SIZE) + 1) * PAGE_SIZE
+  return [iova, ...Array.from({ length: pages }, (_, i) => next + i * PAGE_SIZE)]
+}
+
+/** Where byte `offset` of a translated range is. */
+function placeOf(extents: readonly (readonly [number, number])[], offset: number): number {
+  let rest = offset
+  for (const [start, length] of extents) {
+    if (rest < length) return start + rest
+    rest -= length
+  }
+  return Number.NaN
+}
+
+/** What an address comes to by the list of mappings; undefined if it may not be accessed. */
+function given({ domain, space }: Endpoint, address: number, access: number): number | undefined {
+  if (space.treatment === 'bypass') return address
+  const mapping = domain?.mappings(0, 1000).find(({ start, end }) => start <= address && end >= address)
+  if (mapping === undefined || (mapping.flags & access) !== access) return undefined
+  return mapping.phys + address - mapping.start
 }
 
 export interface Keeping {
@@ -78,9 +105,10 @@ export function keepTranslations(seed: number, count: number): Keeping {
   const stale: string[] = []
   let good = 0
   for (let i = 0; i < count; i++) {
-    for (const keeper of keepers) keeper.translate(random)
     const request = change(iommu, random)
+    // With a new translation, which has to be right as well.
     for (const keeper of keepers) {
+      keeper.translate(random)
       for (const { iova, length } of keeper.stale()) stale.push(`${iova}+${length} after ${request}`)
       good += keeper.count
     }
