@@ -207,23 +207,27 @@ export class Iommu {
     this.mappings -= removed
     this.counts.removed += removed
     const { endpoints } = domain
-    for (let i = 0; i < endpoints.length; i++) (endpoints[i] as Endpoint).space.invalidate(start, end)
-    this.revocations.take({ cause: 'UNMAP', domain: domainId, start, end, mappings: removed, endpoints }, done)
+    // Nothing is mapped behind it, and what is larger may be no exact number.
+    const last = Math.min(end, this.options.input.end)
+    for (let i = 0; i < endpoints.length; i++) (endpoints[i] as Endpoint).space.invalidate(start, last)
+    this.revocations.take({ cause: 'UNMAP', domain: domainId, start, end: last, mappings: removed, endpoints }, done)
   }
 
-  /** Detaches all endpoints. `bypass` stays as it is. */
+  /** Detaches all endpoints, and waits also for what earlier requests took away. `bypass` stays as it is. */
   reset(done: () => void): void {
     let pending = 1
     const step = () => {
       pending--
       if (pending === 0) done()
     }
+    const free = [...this.endpoints.values()].filter(endpoint => endpoint.domain === undefined)
     for (const endpoint of this.endpoints.values()) {
       if (endpoint.domain === undefined) continue
       pending++
       this.move(endpoint, undefined, 'reset', step)
     }
-    step()
+    // Nobody waits for the requests that were under way any more, but the memory is the driver's when this is over.
+    this.revocations.settle(free, step)
   }
 
   /** A fault as a device would cause it, for tests of drivers. */

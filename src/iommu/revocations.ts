@@ -9,6 +9,8 @@ import { hex, type InvalidationEvent, type Untimed } from './events.ts'
 import { Outcome } from './outcome.ts'
 
 const NONE: readonly number[] = []
+/** The end of all addresses. */
+const LAST = Number.MAX_SAFE_INTEGER
 
 /** What was taken away, and from whom. Inclusive. */
 export interface Loss {
@@ -56,6 +58,13 @@ export class Revocations {
       if (this.tracer !== undefined) this.trace(loss, keepers, waitedUs)
       done?.(Outcome.ok)
     })
+  }
+
+  /** Calls `done` when no device of the endpoints uses a translation that was taken away before. */
+  settle(endpoints: readonly Endpoint[], done: () => void): void {
+    const spaces = endpoints.map(({ space }) => space).filter(space => space.isBusy(0, LAST))
+    if (spaces.length === 0) done()
+    else this.waiting = [...this.waiting, { spaces, start: 0, end: LAST, over: done }]
   }
 
   /** A space is less busy than before. */

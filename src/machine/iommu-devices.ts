@@ -55,7 +55,7 @@ export class IommuDevices {
     private readonly surroundings: IommuHost,
   ) {
     const { host, poller, environment, notices, packedRings } = surroundings
-    const { memory, loop, timers, debug } = environment
+    const { memory, loop, timers, debug, warn } = environment
     const iommu = new Iommu({ ...plan.options, memory })
     for (const endpoint of plan.topology.endpoints) iommu.addEndpoint(endpoint)
     this.iommu = iommu
@@ -66,6 +66,8 @@ export class IommuDevices {
     })
     if (plan.isTraced) this.setTracing(true)
     const { probeSize, mmio, legacyBypass } = plan
+    const { domain, total } = plan.options.limits
+    const limit = domain < total ? `${domain} in a domain` : total
     this.device = new VirtioIommu({
       name: 'iommu',
       iommu,
@@ -73,6 +75,8 @@ export class IommuDevices {
       mmio,
       legacyBypass,
       defer: task => loop.defer(task),
+      // Linux does not look at the answer to MAP, and its devices then fail for no reason that it could give.
+      onFull: () => warn(`the IOMMU holds all the mappings that it may (${limit}): the guest's devices may fail`),
     })
     // Its own accesses are not translated, by itself or anybody (VIRTIO 1.2 §5.13.3).
     const space = new IdentitySpace(memory)

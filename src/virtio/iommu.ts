@@ -28,6 +28,7 @@ import {
   VIRTIO_IOMMU_F_MAP_UNMAP,
   VIRTIO_IOMMU_F_MMIO,
   VIRTIO_IOMMU_F_PROBE,
+  VIRTIO_IOMMU_S_NOMEM,
   VIRTIO_IOMMU_S_OK,
   VIRTIO_IOMMU_T_ATTACH,
   VIRTIO_IOMMU_T_DETACH,
@@ -63,6 +64,8 @@ export interface VirtioIommuOptions {
   readonly defer: (task: () => void) => void
   /** Told of the first breach of each rule. */
   readonly onFinding?: (finding: IommuFinding) => void
+  /** Told when the first request is answered with NOMEM. */
+  readonly onFull?: () => void
 }
 
 /** The device. */
@@ -104,6 +107,7 @@ export class VirtioIommu implements VirtioDevice {
   private readAt = 0
   private isRunning = false
   private isDeferred = false
+  private wasFull = false
   /** Ends a reset of the request queue that waits for the core. */
   private queueIsIdle: (() => void) | undefined
 
@@ -196,10 +200,9 @@ export class VirtioIommu implements VirtioDevice {
     this.drop()
     this.conduct.reset()
     this.tracer?.({ type: 'reset' })
-    iommu.reset(() => {
-      if (this.options.legacyBypass) iommu.bypass = false
-      done()
-    })
+    // Before endpoints leave their domains: nobody has accepted the feature any more.
+    if (this.options.legacyBypass) iommu.bypass = false
+    iommu.reset(done)
   }
 
   resetQueue(index: number, done: () => void): void {
@@ -345,6 +348,9 @@ export class VirtioIommu implements VirtioDevice {
     this.conduct.refused(request, this.negotiated)
     // Drivers may not look at the status (Linux does not, of MAP): then nobody but this log tells.
     this.host?.log(`${TYPE_NAMES[request.type]} is answered with ${STATUS_NAMES[status]}`)
+    if (status !== VIRTIO_IOMMU_S_NOMEM || this.wasFull) return
+    this.wasFull = true
+    this.options.onFull?.()
   }
 
   private report(fault: Fault): void {

@@ -90,6 +90,31 @@ describe('Iommu, while a device uses a translation', () => {
     expect(order).toEqual(['second', 'first', 'reset'])
   })
 
+  it.each([
+    ['a DETACH', ({ iommu }: IommuCore, done: () => void) => iommu.detach(DISK, 1, done)],
+    ['an ATTACH elsewhere', ({ iommu }: IommuCore, done: () => void) => iommu.attach(DISK, 2, false, done)],
+  ])('does not finish a reset before %s that is under way', (_, request) => {
+    const core = shared()
+    const user = busyUser(core.disk, START, END)
+    const order: string[] = []
+    request(core, () => order.push('request'))
+    core.iommu.reset(() => order.push('reset'))
+    core.disk.space.released()
+    expect(order).toEqual([])
+    finish(user, core.disk)
+    expect(order).toEqual(['request', 'reset'])
+  })
+
+  it('waits in a reset for work of the time before the end of bypass', () => {
+    const core = iommuCore({ bypass: true })
+    const user = busyUser(core.disk, START, END)
+    core.iommu.bypass = false
+    const finished = answers(done => core.iommu.reset(() => done(0)))
+    expect(finished).toEqual([])
+    finish(user, core.disk)
+    expect(finished).toEqual(['ok'])
+  })
+
   it('may be asked for more by whoever it tells', () => {
     const core = shared()
     const user = busyUser(core.disk, START, END)
@@ -129,6 +154,14 @@ describe('Iommu, while a device uses a translation', () => {
     core.disk.space.removeUser(user)
     user.busy = user.kept
     expect(answers(done => core.iommu.unmap(1, START, END, done))).toEqual(['ok'])
+  })
+
+  it('says of an UNMAP of all addresses how far mappings can reach', () => {
+    const core = shared()
+    core.iommu.unmap(1, 0, 2 ** 64, () => {})
+    expect(core.events).toMatchObject([
+      { type: 'invalidation', start: '0x0', end: '0xffffffffffff', mappings: 2, endpoints: [] },
+    ])
   })
 
   it('says how long it waited, for whom', () => {

@@ -110,10 +110,14 @@ describe('VirtioIommu, what users of others met', () => {
   })
 
   it('does not reach a limit in silence', () => {
-    const bench = setUp({ limits: { domain: 1, total: 1 } })
-    repeat(2, turn => bench.map(1, 0x1000 * turn, 0x1000 * turn + 0xfff, 0, READ))
+    let tellings = 0
+    const bench = setUp({ limits: { domain: 1, total: 1 }, onFull: () => tellings++ })
+    bench.map(1, 0, 0xfff, 0, READ)
+    expect(tellings).toBe(0)
+    repeat(2, turn => bench.map(1, 0x1000 * turn + 0x1000, 0x1000 * turn + 0x1fff, 0, READ))
+    expect(tellings).toBe(1)
     expect(bench.harness.logged).toContain('MAP is answered with NOMEM')
-    expect(bench.device.statistics).toMatchObject({ maps: 2, failures: 1 })
+    expect(bench.device.statistics).toMatchObject({ maps: 3, failures: 2 })
   })
 
   it('keeps to reserved regions before and without PROBE', () => {

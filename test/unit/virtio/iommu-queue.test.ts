@@ -243,6 +243,18 @@ describe('VirtioIommu, requests that wait', () => {
     expect(bench.domains).toEqual([])
   })
 
+  it('ends a reset no earlier when the request that waits was a DETACH', () => {
+    const { bench, user } = setUp()
+    bench.post(detachRequest(1, DISK))
+    let isReset = false
+    bench.device.reset(() => {
+      isReset = true
+    })
+    expect(isReset).toBe(false)
+    user.finish()
+    expect(isReset).toBe(true)
+  })
+
   it('ends a reset of its queue when the device is through, and answers nothing', () => {
     const { bench, user } = setUp()
     const driver = bench.harness.driver(REQUESTS)
