@@ -3,7 +3,7 @@
  * mode), or not at all; its reserved regions excepted (§5.13.6.8.1).
  */
 import { alignDown } from '../base/bits.ts'
-import { Access, type DmaSpace, type DmaUser } from '../memory/dma-space.ts'
+import { Access, type DmaSpace, type DmaUser, IdentitySpace } from '../memory/dma-space.ts'
 import type { Extents } from '../memory/extents.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import { DmaUsers } from './dma-users.ts'
@@ -41,6 +41,8 @@ export class EndpointSpace implements DmaSpace {
   private how: EndpointState['treatment'] = 'block'
   /** What addresses go through; undefined unless they are translated. */
   private table: MappingTable | undefined
+  /** Bypass mode: as without an IOMMU. */
+  private readonly identity: IdentitySpace
   private readonly cache = new TranslationCache()
   private readonly users = new DmaUsers()
   private listeners: readonly ((start: number, end: number) => void)[] = []
@@ -50,6 +52,7 @@ export class EndpointSpace implements DmaSpace {
 
   constructor(private readonly options: EndpointSpaceOptions) {
     this.memory = options.memory
+    this.identity = new IdentitySpace(options.memory)
   }
 
   get treatment(): EndpointState['treatment'] {
@@ -165,7 +168,7 @@ export class EndpointSpace implements DmaSpace {
       if (this.refused !== NOWHERE) this.options.refuse(this.reason, access, this.refused)
       return false
     }
-    if (this.how === 'bypass') return this.pass(iova, length, extents)
+    if (this.how === 'bypass') return this.identity.translate(iova, length, access, extents)
     this.options.refuse(FaultReason.domain, access, iova)
     return false
   }
@@ -250,25 +253,5 @@ export class EndpointSpace implements DmaSpace {
     this.reason = reason
     this.refused = address
     return false
-  }
-
-  /** Bypass mode: as without an IOMMU. */
-  private pass(iova: number, length: number, extents: Extents): boolean {
-    const { memory } = this
-    const { count } = extents
-    let at = iova
-    let rest = length
-    while (rest > 0) {
-      const room = memory.windowRoom(at)
-      if (room === 0) {
-        extents.truncate(count)
-        return false
-      }
-      const piece = rest < room ? rest : room
-      extents.add(at, piece)
-      at += piece
-      rest -= piece
-    }
-    return true
   }
 }

@@ -220,14 +220,14 @@ export class Iommu {
       pending--
       if (pending === 0) done()
     }
-    const free = [...this.endpoints.values()].filter(endpoint => endpoint.domain === undefined)
-    for (const endpoint of this.endpoints.values()) {
+    const endpoints = [...this.endpoints.values()]
+    for (const endpoint of endpoints) {
       if (endpoint.domain === undefined) continue
       pending++
       this.move(endpoint, undefined, 'reset', step)
     }
     // Nobody waits for the requests that were under way any more, but the memory is the driver's when this is over.
-    this.revocations.settle(free, step)
+    this.revocations.settle(endpoints, step)
   }
 
   /** A fault as a device would cause it, for tests of drivers. */

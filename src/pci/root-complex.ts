@@ -10,14 +10,15 @@
 import type { Bus, DebugLog } from '../bus/bus.ts'
 import { PciAddressSpace } from './address-space.ts'
 import type { PciBridge } from './bridge.ts'
+import type { BridgeFunction } from './bridge-function.ts'
 import { BUS_DEVICES, PciBus, type PciPosition } from './bus.ts'
 import { ConfigPorts } from './config-ports.ts'
-import { ConventionalBridge } from './conventional-bridge.ts'
+import { createConventionalBridge } from './conventional-bridge.ts'
 import { Ecam } from './ecam.ts'
 import { PciEndpoint } from './endpoint.ts'
 import type { PciFunction, PciSlot } from './function.ts'
 import type { PciHost } from './host.ts'
-import { RootPort } from './root-port.ts'
+import { createRootPort } from './root-port.ts'
 
 /** As QEMU's generic host bridge, which guests know. */
 const VENDOR_ID = 0x1b36
@@ -93,17 +94,17 @@ export class RootComplex {
   }
 
   /** Adds a root port, by default as the next device of the root bus. */
-  addPort(position: PciPosition = {}): RootPort {
+  addPort(position: PciPosition = {}): BridgeFunction {
     this.portCount++
-    const port = new RootPort(`root port ${this.portCount}`, this.portCount)
+    const port = createRootPort(`root port ${this.portCount}`, this.portCount)
     this.root.add(port, position)
     return port
   }
 
   /** Adds a bridge to a conventional bus, by default as the next device of the root bus. */
-  addBridge(position: PciPosition = {}): ConventionalBridge {
+  addBridge(position: PciPosition = {}): BridgeFunction {
     this.bridgeCount++
-    const bridge = new ConventionalBridge(`bridge ${this.bridgeCount}`)
+    const bridge = createConventionalBridge(`bridge ${this.bridgeCount}`)
     this.root.add(bridge, position)
     return bridge
   }

@@ -3,11 +3,8 @@
  * IDs of their own bus, and access control services let a guest put each port into an IOMMU group of its own.
  * PCI-to-PCI Bridge 1.2 §3.2; PCI Express 5.0 §7.5.3 and §7.7.8. No hot-plug.
  */
-import type { PciBridge } from './bridge.ts'
-import { BridgeHeader } from './bridge-header.ts'
-import type { PciBus } from './bus.ts'
+import { BridgeFunction } from './bridge-function.ts'
 import { rootPortExpress } from './express.ts'
-import type { Bar, PciFunction, PciSlot } from './function.ts'
 import { PCI_EXT_CAP_ID_ACS } from './registers.ts'
 
 /** As QEMU's pcie-root-port, which guests know. */
@@ -21,55 +18,20 @@ const ACS_CONTROL_AT = 6
 const ACS_SIZE = 8
 const ACS_VERSION = 1
 
-/** See above. */
-export class RootPort implements PciFunction {
-  readonly bars: readonly Bar[] = []
-  readonly bridge: PciBridge
-  private readonly header: BridgeHeader
-
-  /** `number` is that of the physical slot: 1 to 255, another one for each port. */
-  constructor(
-    readonly name: string,
-    number: number,
-  ) {
-    this.header = new BridgeHeader({
-      name,
-      vendorId: VENDOR_ID,
-      deviceId: DEVICE_ID,
-      interruptPin: 1,
-      // A link has one device (PCI Express 5.0 §7.3.1).
-      devices: 1,
-      isConventional: false,
-    })
-    this.bridge = this.header
-    const { config, bus } = this.header
-    config.addCapability(rootPortExpress(number, () => !bus.isEmpty))
-    config.addExtendedCapability(accessControlServices())
-  }
-
-  get bus(): PciBus {
-    return this.header.bus
-  }
-
-  attach(slot: PciSlot): void {
-    this.header.attach(slot)
-  }
-
-  readConfig(offset: number, size: number): number {
-    return this.header.config.read(offset, size)
-  }
-
-  writeConfig(offset: number, size: number, value: number): void {
-    this.header.config.write(offset, size, value)
-  }
-
-  reset(): void {
-    this.header.reset()
-  }
-
-  close(): void {
-    this.header.close()
-  }
+/** See above. `number` is that of the physical slot: 1 to 255, another one for each port. */
+export function createRootPort(name: string, number: number): BridgeFunction {
+  const port = new BridgeFunction({
+    name,
+    vendorId: VENDOR_ID,
+    deviceId: DEVICE_ID,
+    interruptPin: 1,
+    // A link has one device (PCI Express 5.0 §7.3.1).
+    devices: 1,
+    isConventional: false,
+  })
+  port.config.addCapability(rootPortExpress(number, () => !port.bus.isEmpty))
+  port.config.addExtendedCapability(accessControlServices())
+  return port
 }
 
 /** The whole set of services is there, and off until the guest asks for it. */

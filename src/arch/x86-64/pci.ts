@@ -1,13 +1,12 @@
 /** PCI on the x86-64 machine: the root complex on its ports and windows, as the DSDT and MCFG describe it. */
 import type { Bus, DebugLog } from '../../bus/bus.ts'
+import type { BridgeFunction } from '../../pci/bridge-function.ts'
 import type { PciPosition } from '../../pci/bus.ts'
 import { ConfigPorts } from '../../pci/config-ports.ts'
-import type { ConventionalBridge } from '../../pci/conventional-bridge.ts'
 import { placeFunctions } from '../../pci/firmware.ts'
 import type { PciFunction, PciSlot } from '../../pci/function.ts'
 import type { PciHost } from '../../pci/host.ts'
 import { type FunctionPosition, RootComplex } from '../../pci/root-complex.ts'
-import type { RootPort } from '../../pci/root-port.ts'
 import { pciLineGsi } from './interrupts.ts'
 import { ECAM_BUSES, ECAM_START, PCI_WINDOW_32, PCI_WINDOW_64 } from './layout.ts'
 
@@ -25,8 +24,8 @@ export interface Pci {
   readonly complex: RootComplex
   /** Plugs a function in: on the root bus, or below `port`, which may be a bridge. Before `start`. */
   add(pciFunction: PciFunction, position?: FunctionPosition): PciSlot
-  addPort(position?: PciPosition): RootPort
-  addBridge(position?: PciPosition): ConventionalBridge
+  addPort(position?: PciPosition): BridgeFunction
+  addBridge(position?: PciPosition): BridgeFunction
   /** Does what firmware does: addresses, bus numbers, interrupt lines. Once all functions are there. */
   start(): void
   close(): void

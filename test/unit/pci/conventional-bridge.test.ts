@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ConventionalBridge } from '../../../src/pci/conventional-bridge.ts'
+import { createConventionalBridge } from '../../../src/pci/conventional-bridge.ts'
 import { placeFunctions } from '../../../src/pci/firmware.ts'
 import { capabilities, HIGH_WINDOW, LOW_WINDOW, PciMachine, testBar, testEndpoint } from '../../support/pci-machine.ts'
 
@@ -31,7 +31,7 @@ function machineWithBridge() {
   return { machine, bridge, endpoints, resets, start }
 }
 
-describe('ConventionalBridge', () => {
+describe('createConventionalBridge', () => {
   it('is a bridge from PCI Express to PCI, which guests tell by class and capability', () => {
     const { machine, bridge } = machineWithBridge()
     const at = capabilities(bridge).get(PCI_EXPRESS) ?? 0
@@ -54,7 +54,7 @@ describe('ConventionalBridge', () => {
     ['bridge control', 0x3e, 2, 0x0043],
     ['the interrupt pin', 0x3d, 1, 0],
   ])('has of %s the writable bits', (_name, offset, size, value) => {
-    const bridge = new ConventionalBridge('bridge')
+    const bridge = createConventionalBridge('bridge')
     bridge.writeConfig(offset, size, 0xffff_ffff)
     expect(bridge.readConfig(offset, size)).toBe(value)
   })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { placeFunctions } from '../../../src/pci/firmware.ts'
-import { RootPort } from '../../../src/pci/root-port.ts'
+import { createRootPort } from '../../../src/pci/root-port.ts'
 import { HIGH_WINDOW, LOW_WINDOW, PciMachine, testBar, testEndpoint } from '../../support/pci-machine.ts'
 
 const MIB = 2 ** 20
@@ -81,7 +81,7 @@ describe('placeFunctions', () => {
   it('does so below a port, too', () => {
     const machine = new PciMachine()
     const upper = machine.complex.addPort()
-    const lower = new RootPort('lower', 9)
+    const lower = createRootPort('lower', 9)
     upper.bus.add(lower)
     upper.bus.add(testEndpoint({ bars: [testBar({ size: 4 * MIB })] }), { device: 0, function: 1 })
     lower.bus.add(testEndpoint({ bars: [testBar({ size: 4 * MIB }), testBar({ index: 1 })] }))

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { RootPort } from '../../../src/pci/root-port.ts'
+import type { BridgeFunction } from '../../../src/pci/bridge-function.ts'
+import { createRootPort } from '../../../src/pci/root-port.ts'
 import { capabilities, PciMachine, testBar, testEndpoint } from '../../support/pci-machine.ts'
 
 const COMMAND = 0x04
@@ -22,7 +23,7 @@ function machineWithPort() {
   return { machine, port, endpoint, resets }
 }
 
-describe('RootPort', () => {
+describe('createRootPort', () => {
   it('is a bridge with a slot, which guests tell by class and header', () => {
     const { machine, port } = machineWithPort()
     const at = capabilities(port).get(0x10) ?? 0
@@ -35,9 +36,9 @@ describe('RootPort', () => {
 
   it('tells whether something is plugged in', () => {
     const { port } = machineWithPort()
-    const empty = new RootPort('port', 2)
+    const empty = createRootPort('port', 2)
     const at = capabilities(port).get(0x10) ?? 0
-    const state = (of: RootPort) => [of.readConfig(at + 0x12, 2), of.readConfig(at + 0x1a, 2)]
+    const state = (of: BridgeFunction) => [of.readConfig(at + 0x12, 2), of.readConfig(at + 0x1a, 2)]
     expect(state(port)).toEqual([0x2103, 0x40])
     expect(state(empty)).toEqual([0x0103, 0])
   })
@@ -61,7 +62,7 @@ describe('RootPort', () => {
     ['the I/O upper halves', 0x30, 4, 0],
     ['bridge control', 0x3e, 2, 0x0043],
   ])('has of %s the writable bits', (_name, offset, size, value) => {
-    const port = new RootPort('port', 1)
+    const port = createRootPort('port', 1)
     port.writeConfig(offset, size, 0xffff_ffff)
     expect(port.readConfig(offset, size)).toBe(value)
   })
@@ -166,7 +167,7 @@ describe('RootPort', () => {
   it('can be below another port, and pins turn at both', () => {
     const { complex, ...machine } = new PciMachine()
     const upper = complex.addPort({ device: 2 })
-    const lower = new RootPort('lower', 9)
+    const lower = createRootPort('lower', 9)
     const endpoint = testEndpoint({ interruptPin: 4, host: machine.host, bars: [testBar()] })
     upper.bus.add(lower)
     lower.bus.add(endpoint)

@@ -1,12 +1,13 @@
 /**
- * A type 1 header and the bus below it: what root ports and bridges to conventional buses share. PCI-to-PCI Bridge 1.2
+ * A bridge as a function: a type 1 header and the bus below it. Root ports and bridges to conventional buses add their
+ * capabilities. PCI-to-PCI Bridge 1.2
  * §3.2, PCI Express 5.0 §7.5.1.3. No I/O window, no BARs.
  */
 import { type InterruptLine, NO_INTERRUPT } from '../bus/interrupt-line.ts'
 import type { PciBridge } from './bridge.ts'
 import { PciBus, type PciUplink, swizzle } from './bus.ts'
 import type { ConfigSpace } from './config-space.ts'
-import type { PciSlot } from './function.ts'
+import type { Bar, PciFunction, PciSlot } from './function.ts'
 import { createConfigSpace } from './header.ts'
 import {
   PCI_BRIDGE_CONTROL,
@@ -50,14 +51,18 @@ export interface BridgeOptions {
 }
 
 /** See above. Its owner adds capabilities to `config`. */
-export class BridgeHeader implements PciBridge {
+export class BridgeFunction implements PciFunction, PciBridge {
+  readonly name: string
+  readonly bars: readonly Bar[] = []
+  readonly bridge: PciBridge = this
   readonly config: ConfigSpace
   readonly bus: PciBus
   private slot: PciSlot | undefined
   private isResetting = false
 
   constructor(private readonly options: BridgeOptions) {
-    const { vendorId, deviceId, interruptPin } = options
+    const { name, vendorId, deviceId, interruptPin } = options
+    this.name = name
     this.config = createConfigSpace({
       vendorId,
       deviceId,
@@ -111,6 +116,14 @@ export class BridgeHeader implements PciBridge {
     this.slot = slot
   }
 
+  readConfig(offset: number, size: number): number {
+    return this.config.read(offset, size)
+  }
+
+  writeConfig(offset: number, size: number, value: number): void {
+    this.config.write(offset, size, value)
+  }
+
   reset(): void {
     this.config.reset()
     this.isResetting = false
@@ -131,24 +144,23 @@ export class BridgeHeader implements PciBridge {
   }
 
   private uplink(): PciUplink {
-    const header = this
+    const above = this
     return {
       get number(): number {
-        return header.secondary
+        return above.secondary
       },
       isRoot: false,
       isConventional: this.options.isConventional,
       devices: this.options.devices,
       addBar: (bar, isReachable) =>
-        header.requireSlot().addBar(bar, (start, size) => header.forwards(start, size) && isReachable(start, size)),
-      updateBars: (): void => header.slot?.updateBars(),
-      line: (device: number, pin: number): InterruptLine => header.slot?.line(swizzle(device, pin)) ?? NO_INTERRUPT,
+        above.requireSlot().addBar(bar, (start, size) => above.forwards(start, size) && isReachable(start, size)),
+      updateBars: (): void => above.slot?.updateBars(),
+      line: (device: number, pin: number): InterruptLine => above.slot?.line(swizzle(device, pin)) ?? NO_INTERRUPT,
     }
   }
 
   private requireSlot(): PciSlot {
-    if (this.slot === undefined)
-      throw new Error(`internal error: ${this.options.name} is plugged in before what is below it`)
+    if (this.slot === undefined) throw new Error(`internal error: ${this.name} is plugged in before what is below it`)
     return this.slot
   }
 }
