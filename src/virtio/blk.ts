@@ -113,6 +113,11 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
     return true
   }
 
+  forgetFeatures(): void {
+    this.negotiated = 0n
+    this.config[CONFIG_WRITEBACK] = 1
+  }
+
   activate(host: VirtioHost): void {
     this.host = host
     this.negotiated = host.features
@@ -125,8 +130,7 @@ export class VirtioBlk implements VirtioDevice, BlockClient {
 
   reset(done: () => void): void {
     this.host = undefined
-    this.negotiated = 0n
-    this.config[CONFIG_WRITEBACK] = 1
+    this.forgetFeatures()
     this.pending = 0
     this.dirty = 0
     for (const request of this.requests) request.dropped = request.isBusy

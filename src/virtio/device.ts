@@ -29,6 +29,8 @@ export interface VirtioDevice {
   writeConfig?(offset: number, size: number, value: number): void
   /** FEATURES_OK is being set: whether the device can work with `features` (all negotiated bits). Default: yes. */
   acceptFeatures?(features: bigint): boolean
+  /** The driver resets the device before DRIVER_OK, so that no `reset` follows: nothing is negotiated any more. */
+  forgetFeatures?(): void
   /** The driver set DRIVER_OK. */
   activate(host: VirtioHost): void
   /** Queue `index` was notified, or may have chains: after DRIVER_OK, or after it was enabled again. */

@@ -178,6 +178,10 @@ export class VirtioIommu implements VirtioDevice {
     return true
   }
 
+  forgetFeatures(): void {
+    this.negotiated = new Negotiated(0n)
+  }
+
   activate(host: VirtioHost): void {
     this.host = host
     this.negotiated = new Negotiated(host.features)
@@ -196,7 +200,7 @@ export class VirtioIommu implements VirtioDevice {
   reset(done: () => void): void {
     const { iommu } = this
     this.host = undefined
-    this.negotiated = new Negotiated(0n)
+    this.forgetFeatures()
     this.drop()
     this.conduct.reset()
     this.tracer?.({ type: 'reset' })

@@ -133,6 +133,7 @@ export class Transport implements VirtioHost, QueueOwner {
     if (this.isResetting) return
     this.silence()
     if (!this.active) {
+      this.device.forgetFeatures?.()
       this.powerOn()
       return
     }

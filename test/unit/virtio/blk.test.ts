@@ -16,6 +16,7 @@ import { type DeviceHarness, deviceHarness, type HarnessOptions } from '../../su
 import { blkAnswer, blkHeader } from '../../support/disk.ts'
 import { MemoryDisk, type MemoryDiskOptions } from '../../support/memory-disk.ts'
 import { repeat } from '../../support/repeat.ts'
+import { VirtioPciDriver } from '../../support/virtio-pci-driver.ts'
 
 const WRITEBACK = 32
 const CACHES = VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_CONFIG_WCE
@@ -256,6 +257,17 @@ describe('VirtioBlk as a cache', () => {
 })
 
 describe('VirtioBlk.reset', () => {
+  it('forgets what was negotiated, too, when it comes before DRIVER_OK', () => {
+    const blk = device(new MemoryDisk())
+    const driver = new VirtioPciDriver(blk)
+    driver.negotiate(CACHES & ~VIRTIO_BLK_F_FLUSH)
+    const before = blk.config[WRITEBACK]
+    driver.write('deviceStatus', 0)
+    blk.writeConfig(WRITEBACK, 1, 0)
+    expect([before, blk.config[WRITEBACK]]).toEqual([0, 1])
+    driver.close()
+  })
+
   it('waits for what is under way, and then answers nobody', () => {
     const { disk, harness } = bench()
     disk.isHolding = true

@@ -24,6 +24,7 @@ const OK = 0
 const INVAL = 4
 const READ = 1
 const REQUESTS = 0
+const CONFIG_BYPASS = 36
 const REQUEST = { in: [4] } as const
 
 /** A device of the disk that does I/O by whatever address. */
@@ -323,5 +324,28 @@ describe('VirtioIommu, requests that wait', () => {
     user.finish()
     bench.tasks.runAll()
     expect(bench.device.statistics).toMatchObject({ attaches: 1, maps: 1, unmaps: 1, failures: 0 })
+  })
+})
+
+describe('VirtioIommu.reset', () => {
+  it('forgets what was negotiated when it is reset before DRIVER_OK', () => {
+    const { device, iommu } = iommuDevice({ isIdle: true })
+    const driver = new VirtioPciDriver(device)
+    driver.negotiate(device.features)
+    driver.write('deviceStatus', 0)
+    driver.mmio.write(driver.bar + driver.capability(4).offset + CONFIG_BYPASS, 1, 1)
+    expect([iommu.bypass, device.findings.map(({ name }) => name)]).toEqual([false, ['bypass-not-negotiated']])
+    driver.close()
+  })
+
+  it('lets nobody bypass it while a reset for old drivers waits', () => {
+    const bench = iommuDevice({ legacyBypass: true })
+    bench.attach(1, DISK)
+    bench.iommu.endpoint(DISK)?.space.addUser({ keeps: () => true, isBusy: () => true })
+    bench.device.reset(() => expect.unreachable('the disk is still busy'))
+    expect([bench.canReach(DISK, 0x1000, Access.read), bench.canReach(NET, 0x1000, Access.read)]).toEqual([
+      false,
+      false,
+    ])
   })
 })

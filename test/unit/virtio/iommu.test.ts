@@ -209,17 +209,6 @@ describe('VirtioIommu', () => {
     expect(bench.canReach(DISK, 0x1000, Access.read)).toBe(false)
   })
 
-  it('lets nobody bypass it while a reset for old drivers waits', () => {
-    const bench = iommuDevice({ legacyBypass: true })
-    bench.attach(1, DISK)
-    bench.iommu.endpoint(DISK)?.space.addUser({ keeps: () => true, isBusy: () => true })
-    bench.device.reset(() => expect.unreachable('the disk is still busy'))
-    expect([bench.canReach(DISK, 0x1000, Access.read), bench.canReach(NET, 0x1000, Access.read)]).toEqual([
-      false,
-      false,
-    ])
-  })
-
   it.each([
     ['in no domain', { bypass: true }, attachRequest(1, NET)],
     ['in a bypass domain', {}, attachRequest(1, DISK, BYPASS_DOMAIN)],
