@@ -84,17 +84,21 @@ describe('an interactive console', () => {
 
 describe('a command on a terminal', () => {
   it.each([
-    ['virtio', '/dev/hvc0'],
-    ['serial', '/dev/ttyS1'],
-  ])('has a %s terminal of the right size, its status, and standard errors in the same place', async (console, tty) => {
-    const script =
-      'tty; test -t 0 && test -t 1 && test -t 2 && stty size; echo error >&2; read word; echo "got $word"; exit 5'
-    const before = onTerminal(['--console', console, '--', 'sh', '-c', script])
-    await terminal.shows(/error\r\n/, BOOT_LIMIT_MS)
-    terminal.type('hello\r')
-    expect(await terminal.ended).toBe(5)
-    expect(terminal.text).toMatch(new RegExp(`${tty}\r\n${ROWS} ${COLS}\r\nerror\r\nhello\r\ngot hello\r\n$`))
-    expect(terminal.settings()).toBe(before)
-    expect(place.leftovers()).toEqual([])
-  })
+    ['--console virtio', '/dev/hvc0'],
+    ['--console serial', '/dev/ttyS1'],
+    ['--iommu all', '/dev/hvc0'],
+  ])(
+    'with %s has a terminal of the right size, its status, and standard errors in the same place',
+    async (words, tty) => {
+      const script =
+        'tty; test -t 0 && test -t 1 && test -t 2 && stty size; echo error >&2; read word; echo "got $word"; exit 5'
+      const before = onTerminal([...words.split(' '), '--', 'sh', '-c', script])
+      await terminal.shows(/error\r\n/, BOOT_LIMIT_MS)
+      terminal.type('hello\r')
+      expect(await terminal.ended).toBe(5)
+      expect(terminal.text).toMatch(new RegExp(`${tty}\r\n${ROWS} ${COLS}\r\nerror\r\nhello\r\ngot hello\r\n$`))
+      expect(terminal.settings()).toBe(before)
+      expect(place.leftovers()).toEqual([])
+    },
+  )
 })

@@ -32,7 +32,9 @@ describe('a kernel that does not know of the IOMMU', () => {
       echo "dtb: $(cat /sys/kernel/boot_params/setup_data/*/data | sha256sum | cut -d ' ' -f 1)"`)
     expect(told).toEqual({
       ...{ files: '4', address: '10.0.2.15', entropy: '4096', groups: '0', viot: 'none' },
-      dtb: createHash('sha256').update(readFileSync(guest.path('dtb'))).digest('hex'),
+      dtb: createHash('sha256')
+        .update(readFileSync(guest.path('dtb')))
+        .digest('hex'),
     })
     const state = await guest.state()
     expect(state.counters).toMatchObject({ attaches: 0, maps: 0, faults: 0 })
@@ -85,6 +87,7 @@ describe('a kernel that starts where another one has left live mappings', () => 
   const PROMPT = '~ # '
   const SCRIPT = `
     told() {
+      echo "$1-terminal: $(tty)"
       echo "$1-groups: $(cat /sys/kernel/iommu_groups/*/type | sort | uniq -c | xargs)"
       echo "$1-disk: $(sha256sum </dev/vda | cut -d ' ' -f 1)"
       echo "$1-entropy: $(dd if=/dev/hwrng bs=1k count=4 2>/dev/null | wc -c)"
@@ -139,7 +142,12 @@ describe('a kernel that starts where another one has left live mappings', () => 
   it('works after kexec and after a reset, with the driver at fault in nothing', () => {
     const disk = createHash('sha256').update(data).digest('hex')
     const working = (name: string) => ({
-      ...{ [`${name}-groups`]: '8 DMA', [`${name}-disk`]: disk, [`${name}-entropy`]: '4096' },
+      ...{
+        [`${name}-terminal`]: '/dev/hvc0',
+        [`${name}-groups`]: '8 DMA',
+        [`${name}-disk`]: disk,
+        [`${name}-entropy`]: '4096',
+      },
       ...{ [`${name}-address`]: '10.0.2.15/24', [`${name}-complaints`]: '' },
     })
     const told = factsOf(result.stdout)

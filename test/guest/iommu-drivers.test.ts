@@ -1,7 +1,7 @@
 /** Linux in strict mode: its drivers come and go, its devices stray, its IOMMU is taken away and given back. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { SETUP_LIMIT_MS } from '../support/linux-guest.ts'
 import { endpointOf, IommuGuest, STRAY_DMA } from '../support/iommu-guest.ts'
+import { SETUP_LIMIT_MS } from '../support/linux-guest.ts'
 
 /** Guest-physical address of the kernel's code. */
 const KERNEL_CODE = 0x100_0000
@@ -9,7 +9,18 @@ const KERNEL_CODE = 0x100_0000
 let guest: IommuGuest
 beforeAll(async () => {
   // The console stays outside, so that every endpoint can be taken away.
-  const words = ['-c', '4', '-p', 'iommu.strict=1', '--iommu', 'disk0+disk1+net0+rng0', '--iommu-check', '-n', 'user', '--rng']
+  const words = [
+    '-c',
+    '2',
+    '-p',
+    'iommu.strict=1',
+    '--iommu',
+    'disk0+disk1+net0+rng0',
+    '--iommu-check',
+    '-n',
+    'user',
+    '--rng',
+  ]
   guest = await IommuGuest.start(() => words, STRAY_DMA)
 }, SETUP_LIMIT_MS)
 afterAll(() => guest[Symbol.asyncDispose]())
@@ -27,7 +38,9 @@ describe.sequential('a Linux guest in strict mode', () => {
 
   it('maps and unmaps for each request, and the counters agree with what is left', async () => {
     const before = await guest.state()
-    const told = await guest.facts('files; echo "files: $(check)"; echo "address: $(lease)"; echo "entropy: $(entropy)"')
+    const told = await guest.facts(
+      'files; echo "files: $(check)"; echo "address: $(lease)"; echo "entropy: $(entropy)"',
+    )
     const after = await guest.state()
     expect(told).toMatchObject({ files: '4', address: '10.0.2.15', entropy: '4096' })
     expect(after.counters.maps).toBeGreaterThan(before.counters.maps + 100)
@@ -92,7 +105,9 @@ describe.sequential('a Linux guest in strict mode', () => {
     expect(told).toEqual({ removed: '0' })
     expect((await guest.state()).domains).toEqual([])
     // Without a driver for the IOMMU that the firmware's table names, Linux gives the endpoints no drivers.
-    const waiting = await guest.facts('echo 1 >/sys/bus/pci/rescan; usleep 500000; [ -e /dev/vda ] || echo "disk: waits"')
+    const waiting = await guest.facts(
+      'echo 1 >/sys/bus/pci/rescan; usleep 500000; [ -e /dev/vda ] || echo "disk: waits"',
+    )
     expect(waiting).toEqual({ disk: 'waits' })
     const again = await guest.facts(`
       modprobe virtio_iommu; echo "loaded: $?"

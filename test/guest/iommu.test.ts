@@ -39,7 +39,9 @@ describe('Linux with all devices behind the IOMMU', () => {
     expect(tables).toEqual({ viot: sumOf(guest.path('acpi/viot.dat')), dtb: sumOf(guest.path('dtb')) })
     expect(await guest.facts(`${WORK}; echo "complaints: $(complaints)"`)).toEqual({ ...WORKED, complaints: '' })
     const { endpoints, counters, domains } = await guest.state()
-    expect(endpoints.map(({ name, treatment }) => `${name} ${treatment}`)).toEqual(NAMES.map(name => `${name} translate`))
+    expect(endpoints.map(({ name, treatment }) => `${name} ${treatment}`)).toEqual(
+      NAMES.map(name => `${name} translate`),
+    )
     expect(domains).toHaveLength(NAMES.length)
     expect(counters.faults).toBe(0)
     expect(await guest.end()).toEqual(CLEAN)
@@ -48,7 +50,14 @@ describe('Linux with all devices behind the IOMMU', () => {
     const told = await runBulkhead(['iommu', 'report', guest.path('trace'), '--json', '--html', page])
     expect(told).toMatchObject({ status: 0, stderr: '' })
     const report = JSON.parse(told.stdout) as Report
-    expect(report).toMatchObject({ isTruncated: false, hasStart: true, starts: 1, failed: 0, faultCount: 0, findings: [] })
+    expect(report).toMatchObject({
+      isTruncated: false,
+      hasStart: true,
+      starts: 1,
+      failed: 0,
+      faultCount: 0,
+      findings: [],
+    })
     const countOf = (wanted: string) => report.kinds.find(({ kind }) => kind === wanted)?.count
     expect([countOf('ATTACH'), countOf('PROBE')]).toEqual([NAMES.length, NAMES.length])
     expect(countOf('MAP')).toBeGreaterThanOrEqual(counters.maps)
