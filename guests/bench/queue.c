@@ -126,8 +126,11 @@ bool queue_arm(struct queue *queue) {
   bool wanted = queue->interrupts != INTERRUPTS_OFF;
   queue->interrupts_seen = interrupts_taken;
   if (queue->event_idx)
-    /* used_event: the next completion, or one that is as far away as can be. */
-    queue->avail[2 + queue->size] = wanted ? queue->used_index : (uint16_t)(queue->used_index - 1);
+    /*
+     * used_event: the next completion, or one that is as far away as can be in both directions: the device may look at
+     * it late, on account of a completion that was taken meanwhile.
+     */
+    queue->avail[2 + queue->size] = wanted ? queue->used_index : (uint16_t)(queue->used_index + 0x8000);
   else
     queue->avail[0] = wanted ? 0 : VIRTQ_AVAIL_F_NO_INTERRUPT;
   /* The wish before the caller's last look at the used index: else both could miss each other. */

@@ -25,19 +25,27 @@ export const latency = (name: string, word: string): Row => ({ name, word, metri
 export const rate = (name: string, word: string): Row => ({ name, word, metric: 'rate' })
 export const bandwidth = (name: string, word: string): Row => ({ name, word, metric: 'bandwidth' })
 
-/** The reports of each machine, one a round; the machines take turns. */
-export async function measure(
-  { machines, rows, warmUp }: Group,
+/** The reports of a group's machines, one a round; the machines take turns. */
+export async function measure(group: Group, parts: BenchParts, tscKhz: number): Promise<readonly Report[][]> {
+  const [reports = []] = await measureTogether([group], parts, tscKhz)
+  return reports
+}
+
+/** The same for several groups whose figures are compared: all of their machines take turns. */
+export async function measureTogether(
+  groups: readonly Group[],
   parts: BenchParts,
   tscKhz: number,
-): Promise<readonly Report[][]> {
-  const words = [`tsc_khz=${tscKhz}`, warmUp, ...rows.map(row => row.word)].join(' ')
-  const reports: Report[][] = machines.map(() => [])
+): Promise<readonly (readonly Report[][])[]> {
+  const reports: Report[][][] = groups.map(({ machines }) => machines.map(() => []))
   // The first round warms up the page cache.
   for (let round = 0; round <= ROUNDS; round++)
-    for (const [i, machine] of machines.entries()) {
-      const report = await runBenchGuest(machine.command(parts, words))
-      if (round > 0) reports[i]?.push(report)
+    for (const [i, { machines, rows, warmUp }] of groups.entries()) {
+      const words = [`tsc_khz=${tscKhz}`, warmUp, ...rows.map(row => row.word)].join(' ')
+      for (const [j, machine] of machines.entries()) {
+        const report = await runBenchGuest(machine.command(parts, words))
+        if (round > 0) reports[i]?.[j]?.push(report)
+      }
     }
   return reports
 }
@@ -58,8 +66,13 @@ export function compareMachines(row: Row, reports: readonly Report[][]): readonl
 
 /** The median of the rounds' ratios, and the least and the greatest of them. */
 export function compare(row: Row, own: readonly number[], peer: readonly number[]): readonly string[] {
-  const ratios = own.map((value, round) => speedup(row, value, peer[round] ?? Number.NaN))
-  return [median(ratios).toFixed(2), `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`]
+  const all = ratios(row, own, peer)
+  return [median(all).toFixed(2), `${Math.min(...all).toFixed(2)}-${Math.max(...all).toFixed(2)}`]
+}
+
+/** How many times as fast, in each round. */
+export function ratios(row: Row, own: readonly number[], peer: readonly number[]): readonly number[] {
+  return own.map((value, round) => speedup(row, value, peer[round] ?? Number.NaN))
 }
 
 export function format(row: Row, value: number): string {
