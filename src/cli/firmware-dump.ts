@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BadInput } from '../base/errors.ts'
 import { type FirmwareConfig, planFirmware } from '../machine/firmware.ts'
+import type { IommuConfig } from '../machine/iommu-config.ts'
 
 /** Where to write; absent: nothing. */
 export interface FirmwareDump {
@@ -12,15 +13,23 @@ export interface FirmwareDump {
   readonly acpi: string | undefined
 }
 
+/** Whether there is anything to write. */
+export function isDumped({ deviceTree, acpi }: FirmwareDump): boolean {
+  return deviceTree !== undefined || acpi !== undefined
+}
+
+/** What can be told before there is a guest: throws `BadInput` for a device tree that it will not get. */
+export function checkDump({ deviceTree }: FirmwareDump, topology: IommuConfig['topology']): void {
+  if (deviceTree !== undefined && (topology ?? 'acpi') === 'acpi') throw noDeviceTree()
+}
+
 /** Writes what a machine like `config` gets; throws `BadInput`. */
-export function dumpFirmware(config: FirmwareConfig, { deviceTree, acpi }: FirmwareDump): void {
-  if (deviceTree === undefined && acpi === undefined) return
+export function dumpFirmware(config: FirmwareConfig, dump: FirmwareDump): void {
+  if (!isDumped(dump)) return
+  const { deviceTree, acpi } = dump
   const firmware = planFirmware(config)
   if (deviceTree !== undefined) {
-    if (firmware.deviceTree === undefined)
-      throw new BadInput(
-        '--dump-dtb: the guest gets no device tree: give it an --iommu with topology=dt or topology=both',
-      )
+    if (firmware.deviceTree === undefined) throw noDeviceTree()
     write('--dump-dtb', deviceTree, firmware.deviceTree)
   }
   if (acpi === undefined) return
@@ -28,6 +37,10 @@ export function dumpFirmware(config: FirmwareConfig, { deviceTree, acpi }: Firmw
   // The root pointer is no table.
   for (const { gpa, bytes } of firmware.segments)
     if (gpa !== firmware.rsdp) write('--dump-acpi', join(acpi, `${signature(bytes)}.dat`), bytes)
+}
+
+function noDeviceTree(): BadInput {
+  return new BadInput('--dump-dtb: the guest gets no device tree: give it an --iommu with topology=dt or topology=both')
 }
 
 /** In small letters, as acpidump and iasl name files. */

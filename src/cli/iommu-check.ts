@@ -10,6 +10,16 @@ export function findingLines(findings: readonly IommuFinding[]): readonly string
   })
 }
 
+/** Those of a guest and of the same one before it reset: each rule once. */
+export function joinFindings(before: readonly IommuFinding[], now: readonly IommuFinding[]): readonly IommuFinding[] {
+  const joined = new Map(before.map(finding => [finding.name, finding]))
+  for (const finding of now) {
+    const known = joined.get(finding.name)
+    joined.set(finding.name, known === undefined ? finding : { ...known, count: known.count + finding.count })
+  }
+  return [...joined.values()]
+}
+
 /** Findings turn a good end into status 3; other failures keep their own status, as they may be the cause. */
 export function judgeFindings(end: End, findings: readonly IommuFinding[]): End {
   if (findings.length === 0 || end.status !== Status.ok) return end

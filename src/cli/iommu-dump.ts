@@ -1,6 +1,7 @@
 /** `bulkhead iommu dump`: the mappings of a running guest's domains, asked for in pieces. */
 import { BadInput } from '../base/errors.ts'
 import { askInstance } from '../control/client.ts'
+import { isAlive } from '../control/instances.ts'
 import { type LiveState, mappingText } from '../report/state-text.ts'
 import { formatBytes, plural } from '../report/units.ts'
 import { type Arguments, parseInteger } from './arguments.ts'
@@ -58,12 +59,12 @@ async function* pages(name: string, domain: number): AsyncGenerator<readonly Map
   }
 }
 
-/** A domain may end while it is shown. */
+/** A domain may end while it is shown; when the guest does, the rest is missing. */
 async function askPage(name: string, domain: number, from: number): Promise<readonly Mapping[]> {
   try {
     return (await askInstance(name, 'iommuMappings', { domain, from, limit: PAGE })) as readonly Mapping[]
   } catch (error) {
-    if (error instanceof BadInput) return []
+    if (error instanceof BadInput && (await isAlive(name))) return []
     throw error
   }
 }

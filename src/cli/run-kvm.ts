@@ -8,7 +8,7 @@ import type { MachineConfig } from '../machine/config.ts'
 import { TraceFile } from '../machine/iommu-trace-file.ts'
 import type { IommuFinding } from '../machine/iommu-view.ts'
 import { Machine, type Outcome } from '../machine/machine.ts'
-import { findingLines, judgeFindings } from './iommu-check.ts'
+import { findingLines, joinFindings, judgeFindings } from './iommu-check.ts'
 import type { RunRequest } from './run-options.ts'
 import type { Session } from './session.ts'
 import { ENDING_SIGNALS, type End, judge, SIGPIPE, Status } from './status.ts'
@@ -29,19 +29,20 @@ export async function runOnKvm(request: RunRequest, config: MachineConfig, conte
   const { log, session } = context
   // Plans the machine: bad input ends here, before there is anything to clean up.
   let machine = new Machine(config)
-  using trace = openTrace(request, log)
-  trace?.follow(machine)
-  const findings: IommuFinding[] = []
+  let findings: readonly IommuFinding[] = []
   const facts = { name: request.name, kernel: config.kernel.name, startedMs: performance.now() }
   let handler: ControlHandler = machineControl(machine, facts)
   using _control = await openControl(request.name, (method, params) => handler(method, params))
+  // Once the name is known to be free: a file is not emptied for a guest that never starts.
+  using trace = openTrace(request, log)
+  trace?.follow(machine)
   const onResize = ({ cols, rows }: TerminalSize) => machine.ports[0]?.resize(cols, rows)
   using _watch = context.ownsTerminal ? watchTerminalSize(onResize) : undefined
   const interruption = new Interruption(request.timeoutMs, context.outputClosed, () => machine.stop())
   try {
     for (;;) {
       const outcome = await runOnce(machine, context)
-      if (request.iommu?.check === true) findings.push(...(await findingsOf(machine)))
+      if (request.iommu?.check === true) findings = joinFindings(findings, await findingsOf(machine))
       const again = request.reboot && outcome.type === 'reset' && !interruption.happened && !session.sawPanic
       if (!again) {
         for (const line of findingLines(findings)) log.error(line)

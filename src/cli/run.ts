@@ -10,8 +10,9 @@ import { planIommu } from '../machine/iommu-plan.ts'
 import type { Result } from './commands.ts'
 import { checkDevices } from './device-checks.ts'
 import { requestedDevices } from './device-options.ts'
-import { dumpFirmware } from './firmware-dump.ts'
+import { checkDump, dumpFirmware, isDumped } from './firmware-dump.ts'
 import { mapImage } from './images.ts'
+import { checkOutputs } from './output-files.ts'
 import { runOnKvm } from './run-kvm.ts'
 import { parseRun, type RunRequest } from './run-options.ts'
 import { consoleSession, type Session } from './session.ts'
@@ -37,6 +38,7 @@ export async function run(words: readonly string[]): Promise<Result> {
   const host = request.host === 'rig' ? undefined : kvmHost()
   const runsInRig = request.host === 'rig' || (request.host === 'auto' && host?.runsLinux === false)
   if (handedOver() === undefined) {
+    checkOutputs(request)
     await checkDevices(request.devices, runsInRig)
     checkBeforeFetch(request, host)
   }
@@ -45,9 +47,10 @@ export async function run(words: readonly string[]): Promise<Result> {
   const outer = outerTerminal()
   const terminal = outer ?? (isInteractive() ? terminalSize() : undefined)
   const config = await configure(request, files, terminal, log)
-  // Refuses bad input before a rig is started for it; here, the machine does the same before it touches the host.
+  // Refuses bad input before a rig is started for it, or a file written; here, the machine does the same before it
+  // touches the host.
   const planned = { ...config, devices: plannedDevices(request, hasVirtioConsole(request, config)) }
-  if (runsInRig) planMachine(planned)
+  if (runsInRig || isDumped(request.dump)) planMachine(planned)
   dumpFirmware(planned, request.dump)
   log.phase('guest planned')
   if (host?.runsLinux === false) {
@@ -104,7 +107,8 @@ function plannedDevices(request: RunRequest, hasConsole: boolean): readonly Devi
 
 /** What needs the default guest is refused, where it can be, before that is fetched for it. */
 function checkBeforeFetch(request: RunRequest, host: KvmHost | undefined): void {
-  const { kernel, command, memoryMiB, cpus, protocol, iommu, rootPorts, pciBridge } = request
+  const { kernel, command, memoryMiB, cpus, protocol, iommu, rootPorts, pciBridge, dump } = request
+  checkDump(dump, iommu?.config.topology)
   if (iommu !== undefined && kernel === undefined)
     planIommu(iommu.config, {
       devices: plannedDevices(request, request.console === 'virtio'),

@@ -53,7 +53,7 @@ function mappings(iommu: Iommu, { domain: id, from = 0, limit = MAX_MAPPINGS }: 
 function injectFault(iommu: Iommu, { endpoint: wanted, address, reason = 'mapping', access = 'read' }: Params): void {
   const endpoint = findEndpoint(iommu, wanted)
   if (endpoint === undefined) throw new BadInput(`the IOMMU has no endpoint "${wanted}": see bulkhead iommu list`)
-  if (!isCount(address)) throw new BadInput("a fault's address is a number")
+  if (!isCount(address)) throw new BadInput("a fault's address is a whole number below 2^53")
   if (!isKey(reason, FaultReason)) throw new BadInput(`a fault's reason is ${Object.keys(FaultReason).join(', ')}`)
   if (!isKey(access, Access)) throw new BadInput(`a fault's access is ${Object.keys(Access).join(', ')}`)
   iommu.injectFault({ endpoint: endpoint.id, reason: FaultReason[reason], access: Access[access], address })

@@ -1,6 +1,11 @@
 /** The IOMMU's trace in a file: `--iommu-trace FILE`. */
-import { closeSync, openSync, writeSync } from 'node:fs'
-import { BadInput } from '../base/errors.ts'
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, type Stats, statSync, writeSync } from 'node:fs'
+import { BadInput, SysError } from '../base/errors.ts'
+import { lockFile } from '../host/file.ts'
+
+/** How long a pipe's reader may take to read anything: all of this thread waits for it. */
+const READER_LIMIT_MS = 2000
+const PERMISSIONS = 0o666
 
 /** See above. When it cannot be written any more, that is said once, and the guest goes on without. */
 export class TraceFile implements Disposable {
@@ -8,13 +13,15 @@ export class TraceFile implements Disposable {
     private readonly path: string,
     private fd: number | undefined,
     private readonly warn: (message: string) => void,
+    private readonly readerLimitMs: number,
   ) {}
 
   /** Makes the file, or empties the one that is there; throws `BadInput` when it cannot. */
-  static create(path: string, warn: (message: string) => void): TraceFile {
+  static create(path: string, warn: (message: string) => void, readerLimitMs = READER_LIMIT_MS): TraceFile {
     try {
-      return new TraceFile(path, openSync(path, 'w'), warn)
+      return new TraceFile(path, openFor(path), warn, readerLimitMs)
     } catch (error) {
+      if (error instanceof BadInput) throw error
       throw new BadInput(`cannot write the IOMMU's trace to ${path} (${codeOf(error)}): choose another --iommu-trace`)
     }
   }
@@ -28,10 +35,11 @@ export class TraceFile implements Disposable {
     if (this.fd === undefined) return
     const bytes = typeof lines === 'string' ? new TextEncoder().encode(lines) : lines
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.fd, bytes, at)
+      writeAll(this.fd, bytes, this.readerLimitMs)
     } catch (error) {
       this.close()
-      this.warn(`the IOMMU's trace ends here: cannot write ${this.path}: ${sentenceOf(error)}`)
+      const why = codeOf(error) === 'EAGAIN' ? 'nobody reads it' : sentenceOf(error)
+      this.warn(`the IOMMU's trace ends here: cannot write ${this.path}: ${why}`)
     }
   }
 
@@ -44,6 +52,66 @@ export class TraceFile implements Disposable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+}
+
+/** Empties a file only once it is ours: what another run writes is not lost. */
+function openFor(path: string): number {
+  const isPipe = lookUp(path)?.isFIFO() === true
+  // To wait for a pipe's reader would be to hear no signal until there is one.
+  const flags = constants.O_WRONLY | constants.O_CREAT | (isPipe ? constants.O_NONBLOCK : 0)
+  let fd: number
+  try {
+    fd = openSync(path, flags, PERMISSIONS)
+  } catch (error) {
+    if (!isPipe || codeOf(error) !== 'ENXIO') throw error
+    throw new BadInput(`cannot write the IOMMU's trace to ${path}: nobody reads this pipe yet, start its reader first`)
+  }
+  try {
+    if (fstatSync(fd).isFile()) takeOver(fd, path)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function takeOver(fd: number, path: string): void {
+  if (!isFree(fd))
+    throw new BadInput(`cannot write the IOMMU's trace to ${path}: another run does, choose another --iommu-trace`)
+  ftruncateSync(fd)
+}
+
+/** Locks the file until it is closed; one that cannot be locked counts as free. */
+function isFree(fd: number): boolean {
+  try {
+    return lockFile(fd, true)
+  } catch (error) {
+    if (error instanceof SysError) return true
+    throw error
+  }
+}
+
+/** Throws when a pipe's reader does nothing for too long. */
+function writeAll(fd: number, bytes: Uint8Array, readerLimitMs: number): void {
+  let lastMs = performance.now()
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at)
+      lastMs = performance.now()
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN' || performance.now() > lastMs + readerLimitMs) throw error
+      Bun.sleepSync(1)
+    }
+  }
+}
+
+function lookUp(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch {
+    // It is yet to be made, or opening it says what is wrong.
+    return undefined
   }
 }
 

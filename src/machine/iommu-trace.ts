@@ -62,7 +62,7 @@ export class IommuTrace {
 
   /** Takes lines from the device thread. */
   push(lines: string): void {
-    for (const sink of this.sinks) sink(lines)
+    for (const sink of this.sinks) deliver(sink, lines)
     for (const wake of this.waiting) wake()
   }
 
@@ -120,5 +120,16 @@ export class IommuTrace {
     // A cursor of before is told that there were lines, if not how many.
     this.count++
     this.oldest = this.count
+  }
+}
+
+/** One who throws is heard, but keeps nothing from the others. */
+export function deliver<T>(handler: (value: T) => void, value: T): void {
+  try {
+    handler(value)
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
   }
 }

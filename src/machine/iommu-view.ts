@@ -7,7 +7,7 @@ import type { FaultReason } from '../iommu/fault.ts'
 import type { IommuState, MappingState } from '../iommu/state.ts'
 import type { Access } from '../memory/dma-space.ts'
 import type { IommuFinding } from '../virtio/iommu-findings.ts'
-import { IommuTrace } from './iommu-trace.ts'
+import { deliver, IommuTrace } from './iommu-trace.ts'
 
 export type { IommuEvent } from '../iommu/events.ts'
 export type { IommuCounters, MappingState } from '../iommu/state.ts'
@@ -84,9 +84,14 @@ export class IommuView {
 
   /** Calls `handler` for each event from now on, until the result is called; before `start`, for all of them. */
   onEvent(handler: (event: IommuEvent) => void): () => void {
-    return this.trace.add(lines => {
-      for (const line of lines.split('\n')) if (line !== '') handler(JSON.parse(line) as IommuEvent)
+    let isOver = false
+    const remove = this.trace.add(lines => {
+      for (const line of lines.split('\n')) if (line !== '' && !isOver) deliver(handler, JSON.parse(line) as IommuEvent)
     })
+    return () => {
+      isOver = true
+      remove()
+    }
   }
 
   /** The device thread is about to end. */

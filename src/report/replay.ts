@@ -115,8 +115,10 @@ export class Replay {
 
   private map(request: RequestEvent, atMs: number): void {
     const { domain: id = 0, flags = 0, seq } = request
-    const domain = this.domain(id, false)
     const [start, end, phys] = [request.start, request.end, request.phys].map(Number) as [number, number, number]
+    // No device answers that with OK: the trace was made by hand. Values that are not there compare as false.
+    if (!(start <= end && phys >= 0)) return
+    const domain = this.domain(id, false)
     domain.mappings.add({
       domain: id,
       start,

@@ -42,6 +42,7 @@ function plain(line: string): string {
 }
 
 function latency({ kinds }: Report): readonly string[] {
+  if (kinds.length === 0) return []
   const us = (value: number) => formatTime(value / 1000)
   return textTable(
     ['requests', '#count', '#failed', '#mean', '#50 %', '#90 %', '#99 %', '#longest'],

@@ -133,7 +133,7 @@ export function parseEvent(line: string): IommuEvent | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const event = value as Record<string, unknown>
   const { type, t } = event
-  if (typeof type !== 'string' || !Object.hasOwn(FIELDS, type) || typeof t !== 'number') return undefined
+  if (typeof type !== 'string' || !Object.hasOwn(FIELDS, type) || !Number.isFinite(t)) return undefined
   const fields = FIELDS[type as IommuEvent['type']]
   for (const name in fields) if (!fits(event[name], fields[name] as string)) return undefined
   return event as unknown as IommuEvent
@@ -142,12 +142,15 @@ export function parseEvent(line: string): IommuEvent | undefined {
 function fits(value: unknown, kind: string): boolean {
   if (value === undefined) return kind.endsWith('?')
   switch (kind.replace('?', '')) {
+    // 1e999 is a number of JSON's.
+    case 'number':
+      return Number.isFinite(value)
     case 'address':
       return isAddress(value)
     case 'addresses':
       return Array.isArray(value) && value.length === 2 && value.every(isAddress)
     case 'numbers':
-      return Array.isArray(value) && value.every(item => typeof item === 'number')
+      return Array.isArray(value) && value.every(Number.isFinite)
     case 'endpoints':
       return Array.isArray(value) && value.every(isEndpoint)
     default:
@@ -161,7 +164,7 @@ function isAddress(value: unknown): boolean {
 
 function isEndpoint(value: unknown): boolean {
   const { id, name, domain = 0, reserved = [] } = (value ?? {}) as Record<string, unknown>
-  if (typeof id !== 'number' || typeof name !== 'string' || typeof domain !== 'number') return false
+  if (!Number.isFinite(id) || typeof name !== 'string' || !Number.isFinite(domain)) return false
   return Array.isArray(reserved) && reserved.every(isRegion)
 }
 

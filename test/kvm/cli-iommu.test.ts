@@ -24,6 +24,7 @@ const image = (name: string, code: Assembler) => {
 }
 /** Resets the machine, which is a good end. */
 const QUIET = image('quiet', new Assembler().eax(1).out8(SYSTEM_CONTROL).spin())
+const SPIN = image('spin', new Assembler().print('spinning\n').spin())
 /** mov byte [BYPASS], 0: written before it was negotiated. */
 const RUDE = image(
   'rude',
@@ -74,6 +75,24 @@ describeUnless(missingKvm(), 'bulkhead run --iommu', () => {
       .map(line => JSON.parse(line))
     expect(events[0]).toMatchObject({ type: 'start', version: 1, endpoints: [] })
     expect(events.at(-1)).toMatchObject({ type: 'finding', name: 'bypass-not-negotiated' })
+  })
+
+  it('leaves a trace as it is when the name is taken', async () => {
+    const path = join(folder, 'kept.jsonl')
+    writeFileSync(path, 'before')
+    const first = place.start(['run', '--host', 'kvm', '-k', SPIN, '--name', 'guest'])
+    await first.saw('spinning\n')
+    const { status, stderr } = await run(QUIET, '--iommu', 'none', '--iommu-trace', path, '--name', 'guest')
+    first.child.kill('SIGTERM')
+    await first.result
+    expect([status, stderr]).toEqual([2, lineWith('an instance called "guest" runs already')])
+    expect(readFileSync(path, 'utf8')).toBe('before')
+  })
+
+  it('names a rule once, however often the guest resets', async () => {
+    const { status, stderr } = await run(RUDE, '--iommu', 'none', '--iommu-check', '--reboot', '--timeout', '1')
+    expect(stderr.match(/bypass-not-negotiated/g)).toHaveLength(1)
+    expect(status).toBe(124)
   })
 
   it.each([

@@ -47,6 +47,12 @@ function memoryNode(memory: number): FdtNode {
   return { name: 'memory@0', properties: { device_type: 'memory', reg } }
 }
 
+/** Without endpoints there is no such property: Linux refuses an empty one (of_map_id). */
+function mapOf(topology: IommuTopology | undefined): FdtNode['properties'] {
+  const map = topology === undefined ? [] : iommuMap(topology, IOMMU_PHANDLE)
+  return map.length === 0 ? {} : { 'iommu-map': map }
+}
+
 function pciNode(topology: IommuTopology | undefined): FdtNode {
   const window = (space: number, { start, size }: { readonly start: number; readonly size: number }) => [
     space,
@@ -65,7 +71,7 @@ function pciNode(topology: IommuTopology | undefined): FdtNode {
       'bus-range': [0, ECAM_BUSES - 1],
       ranges: [...window(PciSpace.memory32, PCI_WINDOW_32), ...window(PciSpace.memory64, PCI_WINDOW_64)],
       'dma-coherent': true,
-      ...(topology === undefined ? {} : { 'iommu-map': iommuMap(topology, IOMMU_PHANDLE) }),
+      ...mapOf(topology),
     },
     children: topology === undefined ? [] : [iommuNode(topology, IOMMU_PHANDLE)],
   }

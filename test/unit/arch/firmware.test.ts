@@ -40,6 +40,13 @@ describe('the device tree', () => {
   const blob = buildFirmware({ ...MACHINE, iommu: { topology: TOPOLOGY, describedBy: 'dt' } }).deviceTree!
   const tree = readTree(blob)
 
+  it('has no map of endpoints where there are none', () => {
+    const iommu = { topology: { ...TOPOLOGY, endpoints: [] }, describedBy: 'dt' } as const
+    const empty = readTree(buildFirmware({ ...MACHINE, iommu }).deviceTree!)
+    const maps = [tree, empty].map(found => [...found.keys()].filter(path => path.endsWith('/iommu-map')).length)
+    expect(maps).toEqual([1, 0])
+  })
+
   it('draws no complaint from dtc', ({ skip }) => {
     skip(!hasDtc(), NO_DTC)
     const { status, complaints } = decompile(blob)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { findingLines, judgeFindings } from '../../../src/cli/iommu-check.ts'
+import { findingLines, joinFindings, judgeFindings } from '../../../src/cli/iommu-check.ts'
 
 const FINDING = {
   name: 'map-overlap',
@@ -15,6 +15,14 @@ describe('findingLines', () => {
       'iommu: map-overlap (VIRTIO 1.2 §5.13.6.5.2): MAP of 0x1000-0x1fff meets the mapping 0x1000-0x2fff [03000000]',
       'iommu: bypass-value (VIRTIO 1.2 §5.13.6.5.2), 12 times: MAP of 0x1000-0x1fff meets the mapping 0x1000-0x2fff',
     ])
+  })
+})
+
+describe('joinFindings', () => {
+  it('has each rule once, as it was first broken, with all its times', () => {
+    const other = { ...FINDING, name: 'bypass-value' } as const
+    const again = { ...FINDING, text: 'later', count: 3 }
+    expect(joinFindings([FINDING], [other, again])).toEqual([{ ...FINDING, count: 4 }, other])
   })
 })
 

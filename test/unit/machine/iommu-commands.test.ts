@@ -75,7 +75,7 @@ describe('iommuCommand', () => {
     ['iommuMappings', { domain: 'x' }, 'the IOMMU has no domain x'],
     ['iommuFault', { endpoint: 'disk1', address: 0 }, 'the IOMMU has no endpoint "disk1"'],
     ['iommuFault', { endpoint: 9, address: 0 }, 'the IOMMU has no endpoint "9"'],
-    ['iommuFault', { endpoint: 'disk0' }, "a fault's address is a number"],
+    ['iommuFault', { endpoint: 'disk0' }, "a fault's address is a whole number below 2^53"],
     [
       'iommuFault',
       { endpoint: 'disk0', address: 0, reason: 'toString' },

@@ -29,6 +29,20 @@ describe('IommuTrace', () => {
     expect([switched, trace.isOn]).toEqual([[true, false], false])
   })
 
+  it('passes lines to the others where one throws, which is an error of its own', () => {
+    const later = vi.spyOn(globalThis, 'queueMicrotask').mockReturnValue()
+    const { trace } = bench()
+    const got: string[] = []
+    trace.add(() => {
+      throw new Error('the first one')
+    })
+    trace.add(lines => got.push(lines))
+    trace.push('a\n')
+    expect(got).toEqual(['a\n'])
+    expect(() => later.mock.calls[0]?.[0]()).toThrow('the first one')
+    later.mockRestore()
+  })
+
   it('answers the first poll with the lines that come after it', async () => {
     const { switched, trace } = bench()
     trace.push('before\n')

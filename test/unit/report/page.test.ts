@@ -105,6 +105,10 @@ describe('reportText', () => {
     expect(text).not.toMatch(/NaN|undefined|Infinity|\[object|[^\S\n]$/m)
   })
 
+  it('has no table of requests where there were none', () => {
+    expect(reportText(build(new TraceScript().start()).report).split('\n')).toHaveLength(3)
+  })
+
   it('has at most 60 lines where everything has many rows', () => {
     const script = full()
     repeat(50, index => {

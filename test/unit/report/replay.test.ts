@@ -36,6 +36,15 @@ describe('Replay', () => {
     expect([result.mappings, result.bytes, domain?.bytes]).toEqual([1, 0x2000, 0x2000])
   })
 
+  it.each([
+    ['without a range', {}],
+    ['that ends before its start', { start: 0x2000, end: 0xfff, phys: 0 }],
+    ['without a target', { start: 0, end: 0xfff }],
+  ])('leaves out a MAP %s', (_, fields) => {
+    const { replay: result } = replay(new TraceScript().attach(8, 1).request('MAP', { domain: 1, ...fields }))
+    expect([result.mappings, result.bytes]).toEqual([0, 0])
+  })
+
   it('ends all mappings in the range of an UNMAP', () => {
     const script = new TraceScript().attach(8, 1).map(1, 0, 0x1000).map(1, 0x2000, 0x1000).map(1, 0x9000, 0x1000)
     const { replay: result, ended } = replay(script.at(5).unmap(1, 0, 0x4000))

@@ -65,6 +65,8 @@ describe('TraceReader', () => {
     ['an array', '[]'],
     ['no time', '{"type":"reset"}'],
     ['a time that is no number', '{"t":"1","type":"reset"}'],
+    ['an endless time', '{"t":1e999,"type":"reset"}'],
+    ['an endless value', '{"t":1,"type":"reply","seq":1,"status":"OK","written":4,"us":1e999}'],
     ['an unknown type', '{"t":1,"type":"constructor"}'],
     ['a request without its number', '{"t":1,"type":"request","request":"MAP","bytes":""}'],
     ['an address in decimal', '{"t":1,"type":"drop","endpoint":8,"address":"4096","cause":"x"}'],
