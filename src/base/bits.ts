@@ -1,5 +1,10 @@
 /** Small integer helpers shared by everything that lays out memory. */
 
+/** Whether `value` is 1, 2, 4 and so on; up to 2^52. */
+export function isPowerOfTwo(value: number): boolean {
+  return Number.isInteger(Math.log2(value))
+}
+
 /** Rounds `value` up to a multiple of `alignment` (a power of two or any positive integer, both below 2^53). */
 export function alignUp(value: number, alignment: number): number {
   return Math.ceil(value / alignment) * alignment

@@ -81,7 +81,7 @@ function openTrace({ iommu }: RunRequest, log: Log): (Disposable & { follow(mach
   if (iommu?.traceFile === undefined) return undefined
   const file = TraceFile.create(iommu.traceFile, message => log.warning(message))
   return {
-    follow: machine => void machine.iommuTrace?.add(lines => file.write(lines)),
+    follow: machine => void machine.iommu?.trace.add(lines => file.write(lines)),
     [Symbol.dispose]: () => file.close(),
   }
 }

@@ -16,7 +16,7 @@ export function isIommuRequest(method: string): boolean {
 
 /** Answers such a request. */
 export async function iommuControl(machine: Machine, method: string, params: Params): Promise<unknown> {
-  const trace = machine.iommuTrace
+  const trace = machine.iommu?.trace
   if (trace === undefined) throw new BadInput('the guest has no IOMMU: run it with --iommu all')
   switch (method) {
     case 'iommuState':

@@ -5,7 +5,7 @@
  * Requests that take translations away (`detach`, `unmap`, `attach` to another domain, `reset`) take effect for new
  * accesses at once, and call `done` when no device uses an old translation any more: mostly before they return.
  */
-import { isAligned } from '../base/bits.ts'
+import { isAligned, isPowerOfTwo } from '../base/bits.ts'
 import { assert, BadInput } from '../base/errors.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import { Domain } from './domain.ts'
@@ -64,10 +64,7 @@ export class Iommu {
 
   constructor(readonly options: IommuOptions) {
     const { granule, input, limits } = options
-    assert(
-      granule >= PAGE_SIZE && granule <= 2 ** 30 && Number.isInteger(Math.log2(granule)),
-      'granules are 2^12 to 2^30',
-    )
+    assert(granule >= PAGE_SIZE && granule <= 2 ** 30 && isPowerOfTwo(granule), 'granules are 2^12 to 2^30')
     assert(input.start <= input.end && input.end <= PHYS_END, 'I/O virtual addresses have at most 52 bits')
     this.bypasses = options.bypass
     this.nodes = new MappingNodes(limits.total)

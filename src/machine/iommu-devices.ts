@@ -17,12 +17,11 @@ import type { IommuEnd } from './iommu-view.ts'
 import { IOMMU_DEVICE } from './slots.ts'
 import { TranslatedInterrupts } from './translated-interrupts.ts'
 
-/** How a device reaches memory and sends interrupts. */
+/** How a device behind the IOMMU reaches memory and sends interrupts. */
 export interface DeviceSurroundings {
   readonly space: DmaSpace
   readonly host: PciHost
-  /** An IOMMU translates for it. */
-  readonly accessPlatform: boolean
+  readonly accessPlatform: true
 }
 
 /** How the main thread is told what happens at the IOMMU. */
@@ -88,12 +87,12 @@ export class IommuDevices {
     pci.add(this.transport, { device: IOMMU_DEVICE })
   }
 
-  /** For the device at `index` of the configuration. */
-  surroundingsOf(index: number): DeviceSurroundings {
+  /** For the device at `index` of the configuration; undefined when it is not behind the IOMMU. */
+  surroundingsOf(index: number): DeviceSurroundings | undefined {
     const { host, environment } = this.surroundings
     const id = this.plan.endpointOf[index]
     const endpoint = id === undefined ? undefined : this.iommu.endpoint(id)
-    if (endpoint === undefined) return { space: new IdentitySpace(environment.memory), host, accessPlatform: false }
+    if (endpoint === undefined) return undefined
     const { space, name } = endpoint
     const debug = (message: string) => environment.debug(`${name}: ${message}`)
     return { space, host: new TranslatedInterrupts(host, space, debug), accessPlatform: true }

@@ -1,8 +1,10 @@
 /** The IOMMU of a machine, checked and with its defaults: plain data for the device thread. */
 import { MSI_DOORBELLS } from '../arch/index.ts'
+import { isPowerOfTwo } from '../base/bits.ts'
 import { BadInput } from '../base/errors.ts'
 import type { IommuOptions, Range } from '../iommu/iommu.ts'
 import type { IommuTopology } from '../iommu/topology.ts'
+import { RESV_MEM_SIZE } from '../virtio/iommu-properties.ts'
 import type { DeviceConfig } from './device/kinds.ts'
 import { deviceNames, outsideIommu } from './device-names.ts'
 import type { IommuConfig } from './iommu-config.ts'
@@ -16,8 +18,6 @@ const DEFAULT_INPUT: Range = { start: 0, end: 2 ** 48 - 1 }
 const MAX_DOMAIN = 2 ** 32 - 1
 const DEFAULT_PROBE_SIZE = 512
 const MAX_PROBE_SIZE = 2 ** 16
-/** struct virtio_iommu_probe_resv_mem, VIRTIO 1.2 §5.13.6.7: 24 bytes for each region. */
-const RESV_MEM_BYTES = 24
 /** So that the tail behind the properties is aligned. */
 const PROBE_ALIGNMENT = 8
 const DEFAULT_MAPPINGS = 2 ** 20
@@ -78,9 +78,9 @@ export function planIommu(config: IommuConfig, surroundings: IommuSurroundings):
   })
   checkReserved(config, topology, names)
   const regions = Math.max(0, ...topology.endpoints.map(({ reserved }) => reserved.length))
-  if (probeSize !== 0 && probeSize < regions * RESV_MEM_BYTES)
+  if (probeSize !== 0 && probeSize < regions * RESV_MEM_SIZE)
     throw new BadInput(
-      `${regions} reserved regions take ${regions * RESV_MEM_BYTES} bytes of a PROBE reply, which has ${probeSize}`,
+      `${regions} reserved regions take ${regions * RESV_MEM_SIZE} bytes of a PROBE reply, which has ${probeSize}`,
     )
   return {
     options: {
@@ -117,7 +117,7 @@ function checkReserved({ reserved = [] }: IommuConfig, { endpoints }: IommuTopol
     if (!endpoints.some(({ name }) => name.split('+').includes(device)))
       throw new BadInput(`${device} has a reserved region, and is not behind the IOMMU`)
   }
-  // VIRTIO 1.2 §5.13.6.7.1: regions of an endpoint do not overlap.
+  // VIRTIO 1.2 §5.13.6.8.1: regions of an endpoint do not overlap.
   for (const { name, reserved: regions } of endpoints)
     for (const [index, region] of regions.entries()) {
       const other = regions.slice(index + 1).find(({ start, end }) => start <= region.end && end >= region.start)
@@ -139,10 +139,6 @@ function checkCount(what: string, count: number, low: number, high: number): voi
 
 function thereAre(names: readonly string[]): string {
   return names.length === 0 ? 'the guest has no devices' : `there are ${names.join(', ')}`
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return Number.isInteger(Math.log2(value))
 }
 
 function range({ start, end }: Range): string {

@@ -21,7 +21,6 @@ import { COMMAND_RING_BYTES } from './device-commands.ts'
 import { DEVICE_CONTROL_BYTES, DeviceRequest } from './device-control.ts'
 import { DeviceHandle, type DeviceListener } from './device-handle.ts'
 import { iommuOf } from './firmware.ts'
-import type { IommuTrace } from './iommu-trace.ts'
 import { IommuView } from './iommu-view.ts'
 import { mailboxBytes } from './mailbox.ts'
 import type { DeviceEvent, SharedState, VcpuFault } from './messages.ts'
@@ -104,11 +103,6 @@ export class Machine {
     this.consolePlan = virtioConsole && planConsole(virtioConsole)
     this.ports = (this.consolePlan?.ports ?? []).map((port, index) => new MachinePort(port, this.portHost(index)))
     this.iommu = config.iommu && new IommuView((method, params) => this.deviceCommand(method, params))
-  }
-
-  /** What happens at the IOMMU, as lines. */
-  get iommuTrace(): IommuTrace | undefined {
-    return this.iommu?.trace
   }
 
   /** The port of that name. */
@@ -262,7 +256,7 @@ export class Machine {
       rootPorts: config.rootPorts === true,
       pciBridge: config.pciBridge === true,
       packedRings: config.packedRings === true,
-      iommu: plan && { ...plan, startedMs, isTraced: this.iommuTrace?.isOn === true },
+      iommu: plan && { ...plan, startedMs, isTraced: this.iommu?.trace.isOn === true },
       flowControl: config.flowControl ?? [],
       debug: config.debug !== undefined,
     })
@@ -299,7 +293,7 @@ export class Machine {
       event: event => this.onEvent(event),
       log: message => this.config.debug?.(message),
       warning: message => this.config.warn?.(message),
-      iommuTrace: lines => this.iommuTrace?.push(lines),
+      iommuTrace: lines => this.iommu?.trace.push(lines),
       iommuEnded: last => this.iommu?.end(last),
       failed: message => this.end({ type: 'failed', message }),
     }

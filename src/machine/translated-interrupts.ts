@@ -1,7 +1,7 @@
 /**
  * Message-signalled interrupts of a function behind the IOMMU. The address in an MSI-X entry is an I/O virtual one: it
  * is translated when the entry is written or unmasked and whenever the mapping changes, and has to come to a doorbell of
- * the interrupt controller. VIRTIO 1.2 §5.13.6.7 (without a region of VIRTIO_IOMMU_RESV_MEM_T_MSI, MSIs are mapped).
+ * the interrupt controller. VIRTIO 1.2 §5.13.6.8.1 (without a region of VIRTIO_IOMMU_RESV_MEM_T_MSI, MSIs are mapped).
  *
  * A message to anywhere else is a write that the IOMMU refuses: one fault each, and no interrupt, now or later.
  */

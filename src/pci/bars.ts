@@ -2,6 +2,7 @@
  * The base address registers of a type 0 function: what a guest reads when it sizes them, and where the BARs are then.
  * PCI Local Bus 3.0 §6.2.5.1.
  */
+import { isPowerOfTwo } from '../base/bits.ts'
 import { assert } from '../base/errors.ts'
 import type { ConfigSpace } from './config-space.ts'
 import type { Bar, BarPlace, PciSlot } from './function.ts'
@@ -31,7 +32,7 @@ export class Bars {
     for (const bar of bars) {
       const width = bar.kind === 'memory64' ? 2 : 1
       assert(bar.index >= 0 && bar.index + width <= REGISTERS, `${bar.name}: a function has six BARs`)
-      assert(bar.size >= PAGE && Number.isInteger(Math.log2(bar.size)), `${bar.name}: a BAR is a power of two of pages`)
+      assert(bar.size >= PAGE && isPowerOfTwo(bar.size), `${bar.name}: a BAR is a power of two of pages`)
       assert(bar.kind === 'memory64' || bar.size < TWO_32, `${bar.name}: a 32-bit BAR is below 4 GiB`)
       for (let i = bar.index; i < bar.index + width; i++) {
         assert(!taken.has(i), `${bar.name}: BAR ${i} is free`)

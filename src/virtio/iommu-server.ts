@@ -70,7 +70,7 @@ export class RequestServer {
    */
   finish(request: IommuRequest, status: number, writable: Extents): number {
     this.tail[0] = status
-    const offset = request.type === VIRTIO_IOMMU_T_PROBE ? this.probeSize : 0
+    const offset = request.tailOffset(this.probeSize)
     const isWhole = request.room >= offset + TAIL_SIZE
     // §5.13.6.7.2: with too little room for properties there is only a status, at the end, and nothing in front of it.
     writable.write(isWhole ? offset : request.room - TAIL_SIZE, this.tail)

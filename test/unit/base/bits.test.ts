@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { alignDown, alignUp, isAligned } from '../../../src/base/bits.ts'
+import { alignDown, alignUp, isAligned, isPowerOfTwo } from '../../../src/base/bits.ts'
 
 describe('alignUp', () => {
   it.each([
@@ -35,5 +35,15 @@ describe('isAligned', () => {
     [24, 12, true],
   ])('tells whether %d is a multiple of %d', (value, alignment, result) => {
     expect(isAligned(value, alignment)).toBe(result)
+  })
+})
+
+describe('isPowerOfTwo', () => {
+  it.each([1, 2, 4096, 2 ** 30, 2 ** 52])('is true of %d', value => {
+    expect(isPowerOfTwo(value)).toBe(true)
+  })
+
+  it.each([0, -4, 3, 4095, 2 ** 31 + 1, Number.NaN])('is false of %d', value => {
+    expect(isPowerOfTwo(value)).toBe(false)
   })
 })
