@@ -1,5 +1,6 @@
 /** A requester that the IOMMU knows: one device's DMA, or that of several behind a conventional bridge. */
 import type { Domain } from './domain.ts'
+import type { EndpointBackend } from './endpoint-backend.ts'
 import { EndpointSpace, type EndpointSpaceOptions } from './endpoint-space.ts'
 import type { ReservedRegion } from './reserved-region.ts'
 import { ReservedRegions } from './reserved-regions.ts'
@@ -12,6 +13,8 @@ export interface EndpointOptions {
   readonly name: string
   /** They never overlap, and at most one is for MSIs (VIRTIO 1.2 §5.13.6.8.1). */
   readonly reserved: readonly ReservedRegion[]
+  /** Hardware that translates for it; absent: only what this program emulates. */
+  readonly backend?: EndpointBackend
 }
 
 /** See above. Made by `Iommu.addEndpoint`. */

@@ -11,6 +11,8 @@ export const Outcome = {
   noMemory: 4,
   /** The parameters make sense, but cannot be had together. */
   unsupported: 5,
+  /** A back end failed: the host's fault, which it tells. */
+  deviceError: 6,
 } as const
 
 export type Outcome = (typeof Outcome)[keyof typeof Outcome]

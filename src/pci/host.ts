@@ -32,12 +32,24 @@ export interface Doorbell {
   close(): void
 }
 
+/**
+ * A level-triggered interrupt whose level somebody outside drives (VFIO): each signal of `fd` raises the line, the
+ * guest's end of interrupt lowers it and signals `resampleFd`, and whoever is outside raises it again if need be.
+ */
+export interface LevelInterrupt {
+  readonly fd: number
+  readonly resampleFd: number
+  close(): void
+}
+
 /** The machine's side. */
 export interface PciHost {
   /** A vector for `requester` (bus << 8 | device << 3 | function), which an IOMMU may want to know. */
   createVector(requester: () => number): MsiVector
   /** The level-triggered line of a function's interrupt pin (1 to 4); functions may share it. */
   line(device: number, pin: number): InterruptLine
+  /** The same line for a source outside; others may share it. */
+  createLevelInterrupt(device: number, pin: number): LevelInterrupt
   /** A doorbell that calls `onRing` on the device thread. */
   createDoorbell(onRing: () => void): Doorbell
 }
