@@ -8,7 +8,7 @@ import { type InterruptLine, SharedLine } from '../bus/interrupt-line.ts'
 import { EPOLLET, EPOLLIN, type EventLoop } from '../host/event-loop.ts'
 import { EventFd } from '../host/eventfd.ts'
 import type { GsiRoute, Vm } from '../kvm/vm.ts'
-import type { Doorbell, MsiMessage, MsiVector, PciHost } from '../pci/host.ts'
+import type { Doorbell, LevelInterrupt, MsiMessage, MsiVector, PciHost } from '../pci/host.ts'
 
 /** Takes one line that the user should see. */
 type Warn = (message: string) => void
@@ -48,6 +48,10 @@ export class KvmPciHost implements PciHost, Disposable {
       this.lines.set(gsi, line)
     }
     return line.shared.input()
+  }
+
+  createLevelInterrupt(device: number, pin: number): LevelInterrupt {
+    return new KvmLevelInterrupt(this.vm, pciLineGsi(device, pin))
   }
 
   createDoorbell(onRing: () => void): Doorbell {
@@ -198,6 +202,45 @@ class KvmLine implements Disposable {
   private set(level: boolean): void {
     this.high = level
     if (level) this.trigger.signal()
+  }
+}
+
+/**
+ * A level-triggered line for somebody outside. KVM keeps one level for all sources with resampling of a GSI, lowers it at
+ * the guest's end of interrupt and tells each of them, so lines with several sources need nothing more.
+ */
+class KvmLevelInterrupt implements LevelInterrupt {
+  private readonly trigger = EventFd.create()
+  private readonly resample = EventFd.create()
+
+  constructor(
+    private readonly vm: Vm,
+    private readonly gsi: number,
+  ) {
+    try {
+      vm.addIrqfd(this.fd, gsi, this.resampleFd)
+    } catch (error) {
+      this.dispose()
+      throw error
+    }
+  }
+
+  get fd(): number {
+    return this.trigger.fd
+  }
+
+  get resampleFd(): number {
+    return this.resample.fd
+  }
+
+  close(): void {
+    this.vm.removeIrqfd(this.fd, this.gsi)
+    this.dispose()
+  }
+
+  private dispose(): void {
+    this.resample[Symbol.dispose]()
+    this.trigger[Symbol.dispose]()
   }
 }
 

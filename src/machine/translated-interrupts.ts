@@ -7,7 +7,7 @@
  */
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import type { EndpointSpace } from '../iommu/endpoint-space.ts'
-import type { Doorbell, MsiMessage, MsiVector, PciHost } from '../pci/host.ts'
+import type { Doorbell, LevelInterrupt, MsiMessage, MsiVector, PciHost } from '../pci/host.ts'
 
 /** What is needed of an endpoint's space. */
 export type MsiSpace = Pick<EndpointSpace, 'resolveMsi' | 'refuseMsi' | 'onChange'>
@@ -39,6 +39,10 @@ export class TranslatedInterrupts implements PciHost {
   /** Pins are wires, and reach the controller past the IOMMU. */
   line(device: number, pin: number): InterruptLine {
     return this.inner.line(device, pin)
+  }
+
+  createLevelInterrupt(device: number, pin: number): LevelInterrupt {
+    return this.inner.createLevelInterrupt(device, pin)
   }
 
   createDoorbell(onRing: () => void): Doorbell {

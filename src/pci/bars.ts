@@ -27,6 +27,8 @@ export class Bars {
   constructor(
     private readonly config: ConfigSpace,
     private readonly bars: readonly Bar[],
+    /** Whether the function answers at all besides the command register's bit: a power state may forbid it. */
+    private readonly isAwake: () => boolean = () => true,
   ) {
     const taken = new Set<number>()
     for (const bar of bars) {
@@ -51,7 +53,7 @@ export class Bars {
 
   /** Maps, moves and unmaps what the registers ask for; the command register's owner calls this too. */
   update(): void {
-    const on = (this.config.view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) !== 0
+    const on = this.isAwake() && (this.config.view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) !== 0
     for (const [bar, place] of this.places) place.place(on ? this.address(bar) : undefined)
   }
 

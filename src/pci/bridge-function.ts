@@ -156,6 +156,7 @@ export class BridgeFunction implements PciFunction, PciBridge {
         above.requireSlot().addBar(bar, (start, size) => above.forwards(start, size) && isReachable(start, size)),
       updateBars: (): void => above.slot?.updateBars(),
       line: (device: number, pin: number): InterruptLine => above.slot?.line(swizzle(device, pin)) ?? NO_INTERRUPT,
+      levelInterrupt: (device, pin) => above.requireSlot().levelInterrupt(swizzle(device, pin)),
     }
   }
 

@@ -2,6 +2,7 @@
 import { assert } from '../base/errors.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import type { Bar, BarPlace, PciFunction, PciSlot } from './function.ts'
+import type { LevelInterrupt } from './host.ts'
 import { CONVENTIONAL_SIZE, PCI_HEADER_TYPE, PCI_HEADER_TYPE_MFD } from './registers.ts'
 
 const DEVICES = 32
@@ -20,6 +21,7 @@ export interface PciUplink {
   /** A bridge forwards other addresses than before. */
   updateBars(): void
   line(device: number, pin: number): InterruptLine
+  levelInterrupt(device: number, pin: number): LevelInterrupt
 }
 
 /** Where to plug a function in; absent: the first free device, function 0. */
@@ -79,6 +81,7 @@ export class PciBus {
       addBar: (bar, isReachable = () => true) => uplink.addBar(bar, isReachable),
       updateBars: () => uplink.updateBars(),
       line: pin => uplink.line(device, pin),
+      levelInterrupt: pin => uplink.levelInterrupt(device, pin),
     }
     this.plugged.set(devfn, { slot, function: pciFunction })
     pciFunction.attach(slot)

@@ -83,9 +83,8 @@ export class ConfigSpace {
     this.hooks.push({ start, end: start + size, onWrite: hook })
   }
 
-  /** Appends to the capability list; returns where the capability lies. */
-  addCapability(capability: Capability): number {
-    const at = this.nextCapability
+  /** Appends to the capability list, by default behind the one before; returns where the capability lies. */
+  addCapability(capability: Capability, at = this.nextCapability): number {
     const size = capability.bytes.length
     assert(at + size <= CONVENTIONAL_SIZE, 'the capabilities fit below 0x100')
     this.place(at, capability)
@@ -95,13 +94,12 @@ export class ConfigSpace {
     this.view.setUint8(PCI_STATUS, status)
     this.initial[PCI_STATUS] = status
     this.lastLink = at + 1
-    this.nextCapability = alignUp(at + size, 4)
+    this.nextCapability = Math.max(this.nextCapability, alignUp(at + size, 4))
     return at
   }
 
-  /** Appends to the extended capability list; returns where the capability lies. */
-  addExtendedCapability(capability: ExtendedCapability): number {
-    const at = this.nextExtended
+  /** Appends to the extended capability list as `addCapability` does; the first one has to lie at 0x100. */
+  addExtendedCapability(capability: ExtendedCapability, at = this.nextExtended): number {
     const size = capability.bytes.length
     assert(at + size <= CONFIG_SPACE_SIZE, 'the extended capabilities fit below 0x1000')
     this.place(at, capability)
@@ -109,7 +107,7 @@ export class ConfigSpace {
     if (this.lastExtended !== 0)
       this.define(this.lastExtended, 4, this.view.getUint32(this.lastExtended, true) | (at << 20))
     this.lastExtended = at
-    this.nextExtended = alignUp(at + size, 4)
+    this.nextExtended = Math.max(this.nextExtended, alignUp(at + size, 4))
     return at
   }
 

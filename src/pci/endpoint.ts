@@ -14,7 +14,6 @@
  *   endpoint.vector(0)?.trigger()
  */
 import { assert } from '../base/errors.ts'
-import type { BusHandler } from '../bus/bus.ts'
 import { type InterruptLine, NO_INTERRUPT } from '../bus/interrupt-line.ts'
 import { Bars } from './bars.ts'
 import type { Capability, ConfigSpace, ExtendedCapability } from './config-space.ts'
@@ -23,6 +22,7 @@ import type { Bar, PciFunction, PciSlot } from './function.ts'
 import { createConfigSpace } from './header.ts'
 import type { MsiVector, PciHost } from './host.ts'
 import { Msix, type MsixPlace } from './msix.ts'
+import { withMsix } from './msix-bar.ts'
 import {
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
@@ -96,7 +96,8 @@ export class PciEndpoint implements PciFunction {
             () => this.updatePin(),
           )
     assert(msix === undefined || options.bars.some(bar => bar.index === msix.bar), `${name}: MSI-X has its BAR`)
-    this.bars = options.bars.map(bar => this.withMsix(bar))
+    const { msix: vectors } = this
+    this.bars = vectors === undefined ? options.bars : options.bars.map(bar => withMsix(bar, vectors))
     this.registers = new Bars(this.config, this.bars)
     for (const capability of capabilities) this.config.addCapability(capability)
     if (this.msix !== undefined) this.config.addCapability(this.msix.capability)
@@ -185,45 +186,5 @@ export class PciEndpoint implements PciFunction {
     if (output === this.pinOutput) return
     this.pinOutput = output
     this.pin.set(output)
-  }
-
-  private withMsix(bar: Bar): Bar {
-    const { msix, options } = this
-    const place = options.msix
-    if (msix === undefined || place?.bar !== bar.index) return bar
-    const { tableOffset, pbaOffset } = place
-    assert(
-      tableOffset + msix.tableSize <= bar.size && pbaOffset + msix.pbaSize <= bar.size,
-      `${bar.name}: MSI-X fits its BAR`,
-    )
-    assert(
-      tableOffset + msix.tableSize <= pbaOffset || pbaOffset + msix.pbaSize <= tableOffset,
-      `${bar.name}: table and PBA do not overlap`,
-    )
-    const target = (offset: number): readonly [BusHandler, number] => {
-      if (offset >= tableOffset && offset < tableOffset + msix.tableSize) return [msix.table, tableOffset]
-      if (offset >= pbaOffset && offset < pbaOffset + msix.pbaSize) return [msix.pba, pbaOffset]
-      return [bar.handler, 0]
-    }
-    return {
-      index: bar.index,
-      size: bar.size,
-      kind: bar.kind,
-      prefetchable: bar.prefetchable,
-      name: bar.name,
-      onMap: address => bar.onMap?.(address),
-      handler: {
-        // Of a qword only its dwords are exact numbers.
-        accessSize: Math.min(4, bar.handler.accessSize ?? 4) as 1 | 2 | 4,
-        read: (offset, size) => {
-          const [handler, start] = target(offset)
-          return handler.read(offset - start, size)
-        },
-        write: (offset, size, value) => {
-          const [handler, start] = target(offset)
-          handler.write(offset - start, size, value)
-        },
-      },
-    }
   }
 }

@@ -2,10 +2,11 @@
 import type { BusHandler } from '../bus/bus.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import type { PciBridge } from './bridge.ts'
+import type { LevelInterrupt } from './host.ts'
 
 /** A memory BAR of a function. */
 export interface Bar {
-  /** 0 to 5; a 64-bit BAR also takes the next one. */
+  /** 0 to 5; a 64-bit BAR also takes the next one. 6: the expansion ROM. */
   readonly index: number
   /** Bytes; a power of two, at least 4096 (so that no two BARs share a page). */
   readonly size: number
@@ -45,6 +46,8 @@ export interface PciSlot {
   updateBars(): void
   /** The interrupt line that `pin` (1 to 4) comes out at. */
   line(pin: number): InterruptLine
+  /** The same line for a source outside. */
+  levelInterrupt(pin: number): LevelInterrupt
 }
 
 /** One function: configuration space and what hangs on it. */

@@ -15,8 +15,10 @@ import { PCI_CAP_ID_MSIX } from './registers.ts'
 export interface MsixPlace {
   /** 1 to 2048. */
   readonly vectors: number
-  /** Index of a BAR of the function. */
+  /** Index of the BAR that the table is in. */
   readonly bar: number
+  /** Of the pending bits; absent: the same. */
+  readonly pbaBar?: number
   /** Both multiples of 8. 16 bytes a vector. */
   readonly tableOffset: number
   /** 8 bytes for each 64 vectors. */
@@ -56,13 +58,13 @@ export class Msix {
 
   /** `mayWrite` tells whether the function is a bus master: a message is a write to memory. */
   constructor(
-    place: MsixPlace,
-    host: PciHost,
+    readonly place: MsixPlace,
+    host: Pick<PciHost, 'createVector'>,
     requester: () => number,
     private readonly mayWrite: () => boolean,
     private readonly onChange: () => void = () => {},
   ) {
-    const { vectors: count, bar, tableOffset, pbaOffset } = place
+    const { vectors: count, bar, pbaBar = bar, tableOffset, pbaOffset } = place
     assert(count >= 1 && count <= MAX_VECTORS, 'a function has 1 to 2048 MSI-X vectors')
     assert(tableOffset % 8 === 0 && pbaOffset % 8 === 0, 'MSI-X table and PBA lie at multiples of 8')
     this.vectors = createVectors(count, host, requester)
@@ -79,7 +81,7 @@ export class Msix {
     view.setUint8(0, PCI_CAP_ID_MSIX)
     view.setUint16(CONTROL_AT, count - 1, true)
     view.setUint32(TABLE_AT, tableOffset | bar, true)
-    view.setUint32(PBA_AT, pbaOffset | bar, true)
+    view.setUint32(PBA_AT, pbaOffset | pbaBar, true)
     const writable = new Uint8Array([0, 0, 0, (Control.enable | Control.functionMask) >>> 8])
     const onWrite = (_offset: number, _size: number, _value: number, stored: DataView) =>
       this.setControl(stored.getUint16(CONTROL_AT, true))
@@ -167,7 +169,11 @@ export class Msix {
 }
 
 /** All of them, or none: each is a descriptor, which the host may run out of. */
-function createVectors(count: number, host: PciHost, requester: () => number): readonly MsiVector[] {
+function createVectors(
+  count: number,
+  host: Pick<PciHost, 'createVector'>,
+  requester: () => number,
+): readonly MsiVector[] {
   using opened = new DisposableStack()
   const vectors = Array.from({ length: count }, () =>
     opened.adopt(host.createVector(requester), vector => vector.close()),

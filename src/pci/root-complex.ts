@@ -71,6 +71,7 @@ export class RootComplex {
         space.add(bar, (start, size) => isInWindow(start, size) && isReachable(start, size)),
       updateBars: () => space.update(),
       line: (device, pin) => host.line(device, pin),
+      levelInterrupt: (device, pin) => host.createLevelInterrupt(device, pin),
     })
     this.ports = new ConfigPorts(this.root, onReset)
     this.ecam = new Ecam(this.root, buses)

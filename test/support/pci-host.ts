@@ -1,6 +1,6 @@
 /** The machine's side of PCI without KVM: vectors, lines and doorbells that remember what was done to them. */
 import type { InterruptLine } from '../../src/bus/interrupt-line.ts'
-import type { Doorbell, MsiMessage, MsiVector, PciHost } from '../../src/pci/host.ts'
+import type { Doorbell, LevelInterrupt, MsiMessage, MsiVector, PciHost } from '../../src/pci/host.ts'
 
 /** A vector that counts what it delivered. Its descriptor is no real one. */
 export class FakeVector implements MsiVector {
@@ -71,6 +71,20 @@ export class FakeLine implements InterruptLine {
   }
 }
 
+/** A line for a source outside. Its descriptors are no real ones. */
+export class FakeLevelInterrupt implements LevelInterrupt {
+  isClosed = false
+
+  constructor(
+    readonly fd: number,
+    readonly resampleFd: number,
+  ) {}
+
+  close(): void {
+    this.isClosed = true
+  }
+}
+
 /**
  * Gives out fakes and keeps them.
  *
@@ -84,6 +98,8 @@ export class FakePciHost implements PciHost {
   readonly doorbells: FakeDoorbell[] = []
   /** By "device.pin" of the root bus; every function that asks has the same one. */
   readonly lines = new Map<string, FakeLine>()
+  /** By "device.pin"; the latest one that was asked for. */
+  readonly levelInterrupts = new Map<string, FakeLevelInterrupt>()
 
   createVector(requester: () => number): MsiVector {
     const vector = new FakeVector(requester)
@@ -96,6 +112,12 @@ export class FakePciHost implements PciHost {
     const line = this.lines.get(key) ?? new FakeLine()
     this.lines.set(key, line)
     return line
+  }
+
+  createLevelInterrupt(device: number, pin: number): LevelInterrupt {
+    const level = new FakeLevelInterrupt(1000 + this.levelInterrupts.size, 2000 + this.levelInterrupts.size)
+    this.levelInterrupts.set(`${device}.${pin}`, level)
+    return level
   }
 
   createDoorbell(onRing: () => void): Doorbell {
