@@ -1,11 +1,18 @@
 /** An address space that endpoints are attached to. */
+import type { BackendGroup } from './backend-group.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { MappingTable } from './mapping-table.ts'
 import type { DomainState, MappingState } from './state.ts'
 
+/** Mappings that are looked up at a time. */
+const PAGE = 256
+
 /** See above. Lives from the first endpoint's attachment to the last one's. */
 export class Domain {
+  /** All mappings by rising address, as they are whenever one goes through them. */
+  readonly all: Iterable<MappingState> = { [Symbol.iterator]: () => this.pages() }
   private readonly members: Endpoint[] = []
+  private groups: readonly BackendGroup[] = []
 
   constructor(
     readonly id: number,
@@ -17,6 +24,11 @@ export class Domain {
 
   get endpoints(): readonly Endpoint[] {
     return this.members
+  }
+
+  /** Those whose back ends have these mappings, each once; another list after each change. */
+  get followers(): readonly BackendGroup[] {
+    return this.groups
   }
 
   get mappingCount(): number {
@@ -42,6 +54,16 @@ export class Domain {
     this.members.splice(this.members.indexOf(endpoint), 1)
   }
 
+  /** For `Backends`. */
+  follow(group: BackendGroup): void {
+    this.groups = [...this.groups, group]
+  }
+
+  /** For `Backends`. */
+  unfollow(group: BackendGroup): void {
+    this.groups = this.groups.filter(other => other !== group)
+  }
+
   state(): DomainState {
     return {
       id: this.id,
@@ -49,6 +71,16 @@ export class Domain {
       endpoints: this.members.map(endpoint => endpoint.id),
       mappings: this.mappingCount,
       bytes: this.mappedBytes,
+    }
+  }
+
+  private *pages(): Generator<MappingState> {
+    for (let from = 0; ; ) {
+      const page = this.mappings(from, PAGE)
+      yield* page
+      const last = page.at(-1)
+      if (last === undefined || page.length < PAGE) return
+      from = last.end + 1
     }
   }
 }

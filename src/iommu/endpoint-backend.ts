@@ -11,7 +11,11 @@ import type { MappingState } from './state.ts'
 export type BackendTarget =
   | { readonly treatment: 'block' }
   | { readonly treatment: 'bypass' }
-  | { readonly treatment: 'translate'; readonly mappings: Iterable<MappingState> }
+  | {
+      readonly treatment: 'translate'
+      /** Those that the domain has whenever they are gone through, by rising address: nobody has to keep a copy. */
+      readonly mappings: Iterable<MappingState>
+    }
 
 /** See above. Calls are synchronous: when one returns, the hardware does as it says. */
 export interface EndpointBackend {
@@ -19,7 +23,8 @@ export interface EndpointBackend {
   readonly name: string
   /**
    * Takes everything away that was there, and puts `target` in its place. When it fails with anything but `ok`, what was
-   * there is there again, or if even that cannot be had, nothing (`treatment` says so).
+   * there is there again, or if even that cannot be had, nothing (`treatment` says so). Until it returns, the domain whose
+   * mappings were there has them, to be gone through once more. `block` leaves nothing, whatever is returned.
    */
   move(target: BackendTarget): Outcome
   /** What accesses meet now. */
@@ -31,6 +36,8 @@ export interface EndpointBackend {
    * after that nothing is mapped at all (`treatment` is `block`), so that no access gets through by what was to go.
    */
   unmap(start: number, end: number): Outcome
+  /** What the host said to the call that failed last, for people: "VFIO_IOMMU_MAP_DMA failed: ENOSPC (errno 28)". */
+  readonly error?: string | undefined
   state(): BackendState
 }
 

@@ -2,6 +2,7 @@
 import type { Domain } from './domain.ts'
 import type { EndpointBackend } from './endpoint-backend.ts'
 import { EndpointSpace, type EndpointSpaceOptions } from './endpoint-space.ts'
+import { type Fault, FaultReason } from './fault.ts'
 import type { ReservedRegion } from './reserved-region.ts'
 import { ReservedRegions } from './reserved-regions.ts'
 import type { EndpointState } from './state.ts'
@@ -22,6 +23,7 @@ export class Endpoint implements EndpointOptions {
   readonly id: number
   readonly name: string
   readonly reserved: readonly ReservedRegion[]
+  readonly backend?: EndpointBackend
   /** The only way to memory of the devices that it stands for. */
   readonly space: EndpointSpace
   /** Accesses that were refused; the IOMMU counts. */
@@ -29,10 +31,11 @@ export class Endpoint implements EndpointOptions {
   private readonly regions: ReservedRegions
   private attachedTo: Domain | undefined
 
-  constructor({ id, name, reserved }: EndpointOptions, space: Omit<EndpointSpaceOptions, 'reserved'>) {
+  constructor({ id, name, reserved, backend }: EndpointOptions, space: Omit<EndpointSpaceOptions, 'reserved'>) {
     this.id = id
     this.name = name
     this.reserved = reserved
+    if (backend !== undefined) this.backend = backend
     this.regions = new ReservedRegions(reserved)
     this.space = new EndpointSpace({ ...space, reserved: this.regions })
   }
@@ -53,19 +56,32 @@ export class Endpoint implements EndpointOptions {
     else this.space.treat('translate', domain.table)
   }
 
+  /** Why hardware refuses an access to `address`, as far as this program's mappings tell. */
+  reasonFor(address: number, access: number): Fault['reason'] {
+    const { domain } = this
+    if (this.isReserved(address, address)) return FaultReason.mapping
+    if (this.space.treatment === 'block') return FaultReason.domain
+    if (domain === undefined || domain.bypass) return FaultReason.unknown
+    const { lookup } = domain.table
+    const isMapped = lookup.find(address) && (lookup.bits & access) === access
+    return isMapped ? FaultReason.unknown : FaultReason.mapping
+  }
+
   /** Whether part of [start, end] is reserved. */
   isReserved(start: number, end: number): boolean {
     return this.regions.first(start, end) !== undefined
   }
 
   state(): EndpointState {
+    const backend = this.backend?.state()
     return {
       id: this.id,
       name: this.name,
       domain: this.attachedTo?.id ?? null,
-      treatment: this.space.treatment,
+      treatment: backend?.treatment ?? this.space.treatment,
       reserved: this.reserved,
       faults: this.faults,
+      ...(backend === undefined ? {} : { backend }),
     }
   }
 }

@@ -72,6 +72,22 @@ export interface FaultEvent extends At {
   readonly address: string
   /** Absent while the endpoint is in none. */
   readonly domain?: number
+  /** The host's IOMMU refused it, and said so later; absent: this program did. */
+  readonly source?: 'host'
+  /** The host's own words. */
+  readonly detail?: string
+}
+
+/** A back end could not do what a request means. */
+export interface BackendEvent extends At {
+  readonly type: 'backend'
+  /** "group 7". */
+  readonly name: string
+  readonly refused: 'MAP' | 'UNMAP' | 'ATTACH' | 'DETACH' | 'bypass'
+  /** A name of `Outcome`. */
+  readonly outcome: string
+  /** What the host said: "VFIO_IOMMU_MAP_DMA failed: ENOSPC (errno 28)". */
+  readonly error?: string
 }
 
 /** Translations were taken back. */
@@ -123,6 +139,7 @@ export type IommuEvent =
   | RequestEvent
   | ReplyEvent
   | FaultEvent
+  | BackendEvent
   | InvalidationEvent
   | DropEvent
   | LifeEvent

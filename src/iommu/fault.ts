@@ -20,6 +20,10 @@ export interface Fault {
   readonly address: number
   /** For people: "disk0". */
   readonly name: string
+  /** The host's IOMMU refused it; absent: this program did. */
+  readonly source?: 'host'
+  /** The host's own words. */
+  readonly detail?: string
 }
 
 const REASONS = {
@@ -32,7 +36,7 @@ const ACCESSES = ['none', 'read', 'write', 'read+write'] as const
 
 /** A fault in the form of the trace. `domain`: that of the endpoint, if it is in one. */
 export function faultEvent(fault: Fault, domain: number | undefined): Untimed<FaultEvent> {
-  const { endpoint, name, reason, access, address } = fault
+  const { endpoint, name, reason, access, address, source, detail } = fault
   return {
     type: 'fault',
     endpoint,
@@ -41,5 +45,7 @@ export function faultEvent(fault: Fault, domain: number | undefined): Untimed<Fa
     access: ACCESSES[access & 3] as string,
     address: hex(address),
     ...(domain === undefined ? {} : { domain }),
+    ...(source === undefined ? {} : { source }),
+    ...(detail === undefined ? {} : { detail }),
   }
 }

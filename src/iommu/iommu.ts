@@ -8,6 +8,7 @@
 import { isAligned, isPowerOfTwo } from '../base/bits.ts'
 import { assert, BadInput } from '../base/errors.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
+import { Backends } from './backends.ts'
 import { Domain } from './domain.ts'
 import { Endpoint, type EndpointOptions } from './endpoint.ts'
 import { hex, type IommuTracer } from './events.ts'
@@ -44,6 +45,17 @@ export interface IommuOptions {
   readonly limits: { readonly domain: number; readonly total: number }
   /** Where writes are message-signalled interrupts, by guest-physical address. */
   readonly doorbells: readonly Range[]
+  /** Told when a back end fails, with a sentence for people; once for each kind of failure. */
+  readonly warn?: (message: string) => void
+}
+
+/** An access of a device that the host's IOMMU refused. */
+export interface HostFault {
+  /** Of `Access`. */
+  readonly access: number
+  readonly address: number
+  /** In the host's words. */
+  readonly detail?: string
 }
 
 export type Done = (outcome: Outcome) => void
@@ -57,6 +69,7 @@ export class Iommu {
   private readonly endpoints = new Map<number, Endpoint>()
   private readonly domains = new Map<number, Domain>()
   private readonly revocations = new Revocations()
+  private readonly backends: Backends
   private readonly nodes: MappingNodes
   /** Mappings of all domains. */
   private mappings = 0
@@ -67,6 +80,7 @@ export class Iommu {
     assert(granule >= PAGE_SIZE && granule <= 2 ** 30 && isPowerOfTwo(granule), 'granules are 2^12 to 2^30')
     assert(input.start <= input.end && input.end <= PHYS_END, 'I/O virtual addresses have at most 52 bits')
     this.bypasses = options.bypass
+    this.backends = new Backends(options.warn ?? (() => {}))
     this.nodes = new MappingNodes(limits.total)
   }
 
@@ -78,6 +92,7 @@ export class Iommu {
   set tracer(tracer: IommuTracer | undefined) {
     this.listener = tracer
     this.revocations.tracer = tracer
+    this.backends.tracer = tracer
   }
 
   /** What endpoints in no domain do now. */
@@ -89,6 +104,7 @@ export class Iommu {
     if (bypass === this.bypasses) return
     this.bypasses = bypass
     const free = [...this.endpoints.values()].filter(endpoint => endpoint.domain === undefined)
+    this.backends.bypassChanged(bypass)
     for (const endpoint of free) endpoint.settle(undefined, bypass)
     for (const endpoint of free) endpoint.space.invalidate(0, LAST)
     // Whoever may do less now looks again; the write of a configuration field cannot wait for more than that.
@@ -99,6 +115,7 @@ export class Iommu {
       )
   }
 
+  /** Throws `HostError` when a back end cannot let its devices reach all of memory, and bypass mode asks for that. */
   addEndpoint(options: EndpointOptions): Endpoint {
     const { id, name } = options
     assert(!this.endpoints.has(id), 'endpoints have different ids')
@@ -108,6 +125,7 @@ export class Iommu {
       refuse: (reason, access, address) => this.refuse(endpoint, { endpoint: id, name, reason, access, address }),
       released: () => this.revocations.released(),
     })
+    this.backends.add(endpoint, this.bypasses)
     endpoint.settle(undefined, this.bypasses)
     this.endpoints.set(id, endpoint)
     return endpoint
@@ -124,7 +142,8 @@ export class Iommu {
   /**
    * Attaches an endpoint, and detaches it from its present domain first. Makes the domain if need be. `noEntry`: no
    * such endpoint. `range`: a domain id outside the range. `invalid`: `bypass` is not what the domain is.
-   * `unsupported`: mappings of the domain lie in the endpoint's reserved regions. When it fails, nothing has changed.
+   * `unsupported`: mappings of the domain lie in the endpoint's reserved regions, or a device of its host group is in
+   * another domain. What its back end answers comes back too. When it fails, nothing has changed.
    */
   attach(endpointId: number, domainId: number, bypass: boolean, done: Done): void {
     const endpoint = this.endpoints.get(endpointId)
@@ -134,19 +153,18 @@ export class Iommu {
       done(refusal)
       return
     }
-    // VIRTIO 1.2 §5.13.6.3.2 detaches first if the endpoint is attached to another domain; here nothing changes.
-    if (present !== undefined && endpoint.domain === present) {
-      this.counts.attaches++
-      done(Outcome.ok)
-      return
-    }
     const domain = present ?? this.create(domainId, bypass)
-    if (domain === undefined) {
-      done(Outcome.noMemory)
+    // A back end that failed before gets another chance even where nothing changes.
+    const outcome = domain === undefined ? Outcome.noMemory : this.backends.attach(endpoint, domain, this.bypasses)
+    if (domain === undefined || outcome !== Outcome.ok) {
+      if (domain !== undefined && domain !== present) this.destroy(domain)
+      done(outcome)
       return
     }
     this.counts.attaches++
-    this.move(endpoint, domain, 'ATTACH', done)
+    // VIRTIO 1.2 §5.13.6.3.2 detaches first if the endpoint is attached to another domain; here nothing changes.
+    if (endpoint.domain === domain) done(Outcome.ok)
+    else this.move(endpoint, domain, 'ATTACH', done)
   }
 
   /** `noEntry`: no such endpoint. `invalid`: it is not attached to this domain. */
@@ -160,7 +178,10 @@ export class Iommu {
     }
   }
 
-  /** Maps [start, end] to guest-physical addresses from `phys` on. `flags` are of `MapFlag`. */
+  /**
+   * Maps [start, end] to guest-physical addresses from `phys` on. `flags` are of `MapFlag`. What a back end refuses, with
+   * whatever outcome, is mapped nowhere.
+   */
   map(domainId: number, start: number, end: number, phys: number, flags: number): Outcome {
     const { granule, input, limits } = this.options
     const domain = this.domains.get(domainId)
@@ -177,6 +198,13 @@ export class Iommu {
       return domain.table.search.overlaps(start, end) ? Outcome.invalid : Outcome.noMemory
     const insertion = domain.table.insert(start, end, phys, flags)
     if (insertion !== Insertion.ok) return insertion === Insertion.overlap ? Outcome.invalid : Outcome.noMemory
+    if (domain.followers.length > 0) {
+      const outcome = this.backends.map(domain, start, end, phys, flags)
+      if (outcome !== Outcome.ok) {
+        domain.table.remove(start, end)
+        return outcome
+      }
+    }
     this.mappings++
     this.counts.maps++
     for (let i = 0; i < endpoints.length; i++) (endpoints[i] as Endpoint).space.changed(start, end)
@@ -185,7 +213,8 @@ export class Iommu {
 
   /**
    * Removes all mappings in [start, end]; `range` if one of them reaches out of it, and then none is removed. In one go
-   * however many they are: a million take 50 to 250 ms, and took longer to make.
+   * however many they are: a million take 50 to 250 ms, and took longer to make. `deviceError`: they are removed, and a
+   * back end that could not do so reaches nothing at all.
    */
   unmap(domainId: number, start: number, end: number, done: Done): void {
     const domain = this.domains.get(domainId)
@@ -210,7 +239,11 @@ export class Iommu {
     // Nothing is mapped behind it, and what is larger may be no exact number.
     const last = Math.min(end, this.options.input.end)
     for (let i = 0; i < endpoints.length; i++) (endpoints[i] as Endpoint).space.invalidate(start, last)
-    this.revocations.take({ cause: 'UNMAP', domain: domainId, start, end: last, mappings: removed, endpoints }, done)
+    const outcome = domain.followers.length === 0 ? Outcome.ok : this.backends.unmap(domain, start, last)
+    this.revocations.take(
+      { cause: 'UNMAP', domain: domainId, start, end: last, mappings: removed, endpoints },
+      outcome === Outcome.ok ? done : () => done(outcome),
+    )
   }
 
   /** Detaches all endpoints, and waits also for what earlier requests took away. `bypass` stays as it is. */
@@ -237,6 +270,25 @@ export class Iommu {
     this.refuse(endpoint, { ...fault, name: endpoint.name })
   }
 
+  /** Whether a mapping more may be too many for the domain, or for all: else only a back end can have refused one. */
+  isFull(domainId: number): boolean {
+    const { limits } = this.options
+    const domain = this.domains.get(domainId)
+    if (this.mappings >= limits.total) return true
+    return domain !== undefined && (domain.mappingCount >= limits.domain || domain.table.isFull)
+  }
+
+  /** A fault that the host reported: false when there is no such endpoint. Nobody else counts it. */
+  reportHostFault(endpointId: number, { access, address, detail }: HostFault): boolean {
+    const endpoint = this.endpoints.get(endpointId)
+    if (endpoint === undefined) return false
+    const reason = endpoint.reasonFor(address, access)
+    const words = detail === undefined ? {} : { detail }
+    const { name } = endpoint
+    this.refuse(endpoint, { endpoint: endpointId, name, reason, access, address, source: 'host', ...words })
+    return true
+  }
+
   state(): IommuState {
     const { granule, input, domains } = this.options
     return {
@@ -259,9 +311,10 @@ export class Iommu {
     const { domains } = this.options
     if (endpoint === undefined) return Outcome.noEntry
     if (domainId < domains.start || domainId > domains.end) return Outcome.range
-    if (present === undefined) return Outcome.ok
     // VIRTIO 1.2 §5.13.6.3.2: the flag has to be consistent with a domain that exists.
-    if (present.bypass !== bypass) return Outcome.invalid
+    if (present !== undefined && present.bypass !== bypass) return Outcome.invalid
+    if (!this.backends.admit(endpoint, domainId, bypass)) return Outcome.unsupported
+    if (present === undefined) return Outcome.ok
     const isUsable = endpoint.reserved.every(({ start, end }) => !present.table.search.overlaps(start, end))
     return isUsable ? Outcome.ok : Outcome.unsupported
   }
@@ -269,13 +322,22 @@ export class Iommu {
   private counters(): IommuCounters {
     const bytes = [...this.domains.values()].reduce((sum, domain) => sum + domain.mappedBytes, 0)
     const { waits } = this.revocations
-    return { ...this.counts, waits, mappings: this.mappings, pages: bytes / PAGE_SIZE, tableBytes: this.nodes.bytes }
+    const own = {
+      ...this.counts,
+      waits,
+      mappings: this.mappings,
+      pages: bytes / PAGE_SIZE,
+      tableBytes: this.nodes.bytes,
+    }
+    return { ...own, ...this.backends.calls() }
   }
 
-  /** Attaches an endpoint to a domain, or to none. */
+  /** Attaches an endpoint to a domain, where its back end is already, or to none. */
   private move(endpoint: Endpoint, domain: Domain | undefined, cause: Loss['cause'], done: Done): void {
     const { space, domain: old } = endpoint
     const before = space.treatment
+    // While the mappings of the domain before are still there.
+    if (domain === undefined) this.backends.detach(endpoint, this.bypasses)
     old?.remove(endpoint)
     const mappings = old !== undefined && old.endpoints.length === 0 ? this.destroy(old) : 0
     domain?.add(endpoint)

@@ -61,6 +61,11 @@ export class MappingTable {
     return { shared: this.nodes.shared, directory: this.directory }
   }
 
+  /** No mapping may fit any more, whatever the limits. */
+  get isFull(): boolean {
+    return !this.nodes.prepare(NODES_OF_RANGE)
+  }
+
   /** Maps whole pages from `start` to `end` inclusive. Changes nothing unless it is `ok`. */
   insert(start: number, end: number, phys: number, rights: number): number {
     const { nodes } = this

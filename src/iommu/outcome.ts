@@ -16,3 +16,8 @@ export const Outcome = {
 } as const
 
 export type Outcome = (typeof Outcome)[keyof typeof Outcome]
+
+/** For people and traces: "noMemory". */
+export function outcomeName(outcome: Outcome): string {
+  return Object.entries(Outcome).find(([, value]) => value === outcome)?.[0] ?? String(outcome)
+}

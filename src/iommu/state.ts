@@ -1,4 +1,5 @@
 /** The IOMMU at one moment, as plain data: for `bulkhead iommu`, its JSON output and tests. Ranges are inclusive. */
+import type { BackendState } from './endpoint-backend.ts'
 import type { ReservedRegion } from './reserved-region.ts'
 
 export interface EndpointState {
@@ -6,10 +7,12 @@ export interface EndpointState {
   readonly name: string
   /** Domain that it is attached to. */
   readonly domain: number | null
-  /** How its accesses are treated: translated, let through unchanged, or refused. */
+  /** How its accesses are treated: translated, let through unchanged, or refused. Of hardware: as it does it. */
   readonly treatment: 'translate' | 'bypass' | 'block'
   readonly reserved: readonly ReservedRegion[]
   readonly faults: number
+  /** Hardware that translates for it, perhaps for others too: the same name is the same back end. */
+  readonly backend?: BackendState
 }
 
 export interface DomainState {
@@ -45,6 +48,9 @@ export interface IommuCounters {
   readonly pages: number
   /** Bytes of the mapping table in use. */
   readonly tableBytes: number
+  /** Calls to the host of all back ends; absent: there are none. */
+  readonly mapCalls?: number
+  readonly unmapCalls?: number
 }
 
 export interface IommuState {

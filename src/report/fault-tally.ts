@@ -51,7 +51,9 @@ export class FaultTally {
 
 function causeOf(fault: FaultEvent, context: FaultContext): { readonly cause: string; readonly text: string } {
   const { cause, text } = faultCause(fault, context)
-  return { cause: CAUSES[cause], text }
+  if (fault.source !== 'host') return { cause: CAUSES[cause], text }
+  const words = fault.detail === undefined ? '' : `; the host says: ${fault.detail}`
+  return { cause: `${CAUSES[cause]} (host)`, text: `${text}${words}` }
 }
 
 const UNKNOWN = { cause: 'one of many', text: '' }

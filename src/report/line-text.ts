@@ -40,7 +40,13 @@ export class LineText {
         return `${'reply'.padEnd(WORD)} #${event.seq} ${event.status ?? 'without a status'} in ${event.us} us`
       case 'fault': {
         const where = event.domain === undefined ? '' : ` in domain ${event.domain}`
-        return `${'FAULT'.padEnd(WORD)} ${event.name}: ${event.access} at ${event.address}${where} (${event.reason})`
+        const told =
+          event.source === 'host' ? `, the host says${event.detail === undefined ? ' so' : `: ${event.detail}`}` : ''
+        return `${'FAULT'.padEnd(WORD)} ${event.name}: ${event.access} at ${event.address}${where} (${event.reason})${told}`
+      }
+      case 'backend': {
+        const { name, refused, outcome, error } = event
+        return `${'HOST'.padEnd(WORD)} ${name} refuses ${refused}: ${outcome}${error === undefined ? '' : ` (${error})`}`
       }
       case 'invalidation': {
         const { cause, domain, start, end, mappings, endpoints, waitedUs } = event

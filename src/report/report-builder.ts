@@ -84,7 +84,9 @@ export class ReportBuilder {
         // A trace may begin between the two.
         if (request === undefined) break
         this.requests.reply(request, event, atMs)
-        if (event.status === 'OK') this.apply(request, atMs)
+        // Whatever its host said, the device has removed the mappings.
+        if (event.status === 'OK' || (event.status === 'DEVERR' && request.request === 'UNMAP'))
+          this.apply(request, atMs)
         break
       }
       case 'fault':
@@ -106,6 +108,9 @@ export class ReportBuilder {
           this.findings.set(name, { name, section, count: 1, atMs, text, bytes, seq })
         break
       }
+      case 'backend':
+        this.lived(atMs, `${event.name} refuses ${event.refused}: ${event.error ?? event.outcome}`)
+        break
       case 'reset':
         this.abandon(atMs)
         this.lived(atMs, 'reset')

@@ -138,6 +138,6 @@ export interface Report {
   readonly unseen: number
   readonly waits: number
   readonly longestWaits: readonly WaitReport[]
-  /** Resets, negotiations and changes of bypass; the first ones. */
+  /** Resets, negotiations, changes of bypass, and what the host refused; the first ones. */
   readonly life: readonly { readonly atMs: number; readonly what: string }[]
 }

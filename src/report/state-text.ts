@@ -1,4 +1,6 @@
 /** The state of a running guest's IOMMU, and its mappings, for a terminal. */
+
+import type { BackendState } from '../iommu/endpoint-backend.ts'
 import type { IommuState, MappingState } from '../iommu/state.ts'
 import { textTable } from './text-table.ts'
 import { formatAddress, formatBytes, formatCount, formatRange, formatRights } from './units.ts'
@@ -42,18 +44,53 @@ export function listText(state: LiveState): string {
             formatBytes(domain.bytes),
           ]),
         )),
+    ...backendLines(state),
   ])
 }
 
+/** Of a limit: from here on it is told. */
+const NEARLY_FULL = 0.9
 const TREATMENTS = { translate: 'translated', bypass: 'unchanged', block: 'refused' } as const
 
 /** Counters since the start. */
-export function statText({ counters, device = {} }: LiveState): string {
+export function statText(state: LiveState): string {
+  const { counters, device = {} } = state
   const bytes = counters.tableBytes
   const rows = Object.entries({ ...counters, ...device })
     .filter(([name]) => name !== 'tableBytes')
     .map(([name, value]) => [wordsOf(name), formatCount(value)])
-  return block(textTable(['', '#'], [...rows, ['table', formatBytes(bytes)]]).slice(1))
+  return block([...textTable(['', '#'], [...rows, ['table', formatBytes(bytes)]]).slice(1), ...backendLines(state)])
+}
+
+/** Hardware that translates, with a warning while there is little room left. */
+function backendLines({ endpoints }: LiveState): readonly string[] {
+  const backends = new Map<string, { readonly state: BackendState; readonly endpoints: readonly string[] }>()
+  for (const { name, backend } of endpoints)
+    if (backend !== undefined) {
+      const names = backends.get(backend.name)?.endpoints ?? []
+      backends.set(backend.name, { state: backend, endpoints: [...names, name] })
+    }
+  if (backends.size === 0) return []
+  const states = [...backends.values()]
+  const rows = states.map(({ state, endpoints: names }) => [
+    state.name,
+    names.join(' '),
+    TREATMENTS[state.treatment],
+    formatCount(state.mappings),
+    state.limit === null ? '-' : formatCount(state.limit),
+    formatBytes(state.pinnedBytes),
+    formatCount(state.mapCalls),
+    formatCount(state.unmapCalls),
+  ])
+  const head = ['hardware', 'endpoints', 'accesses', '#mappings', '#limit', '#pinned', '#map calls', '#unmap calls']
+  const warnings = states.flatMap(({ state }) => fullness(state))
+  return ['', ...textTable(head, rows), ...warnings]
+}
+
+function fullness({ name, mappings, limit }: BackendState): readonly string[] {
+  if (limit === null || mappings < limit * NEARLY_FULL) return []
+  const what = `${name} has ${formatCount(mappings)} of the ${formatCount(limit)} mappings that the host takes`
+  return [`warning: ${what}: beyond them a MAP is answered with NOMEM`]
 }
 
 /** A line for each mapping. */

@@ -39,7 +39,10 @@ const FIELDS: Readonly<Record<IommuEvent['type'], Fields>> = {
     access: 'string',
     address: 'address',
     domain: 'number?',
+    source: 'string?',
+    detail: 'string?',
   },
+  backend: { name: 'string', refused: 'string', outcome: 'string', error: 'string?' },
   invalidation: {
     cause: 'string',
     domain: 'number?',

@@ -59,6 +59,7 @@ export const STATUS_OF: Readonly<Record<Outcome, number>> = {
   [Outcome.noEntry]: VIRTIO_IOMMU_S_NOENT,
   [Outcome.noMemory]: VIRTIO_IOMMU_S_NOMEM,
   [Outcome.unsupported]: VIRTIO_IOMMU_S_UNSUPP,
+  [Outcome.deviceError]: VIRTIO_IOMMU_S_DEVERR,
 }
 
 // struct virtio_iommu_config, §5.13.4: le64 page_size_mask, le64 input_range[2], le32 domain_range[2], le32 probe_size,

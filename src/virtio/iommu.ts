@@ -64,7 +64,7 @@ export interface VirtioIommuOptions {
   readonly defer: (task: () => void) => void
   /** Told of the first breach of each rule. */
   readonly onFinding?: (finding: IommuFinding) => void
-  /** Told when the first request is answered with NOMEM. */
+  /** Told when a request is answered with NOMEM for the first time, unless it is a back end that has no room. */
   readonly onFull?: () => void
 }
 
@@ -352,7 +352,7 @@ export class VirtioIommu implements VirtioDevice {
     this.conduct.refused(request, this.negotiated)
     // Drivers may not look at the status (Linux does not, of MAP): then nobody but this log tells.
     this.host?.log(`${TYPE_NAMES[request.type]} is answered with ${STATUS_NAMES[status]}`)
-    if (status !== VIRTIO_IOMMU_S_NOMEM || this.wasFull) return
+    if (status !== VIRTIO_IOMMU_S_NOMEM || this.wasFull || !this.iommu.isFull(request.domain)) return
     this.wasFull = true
     this.options.onFull?.()
   }

@@ -32,6 +32,28 @@ describe('LineText', () => {
     ])
   })
 
+  it('says what the host told and refused', () => {
+    const fault = {
+      type: 'fault',
+      endpoint: 8,
+      name: 'nic',
+      reason: 'mapping',
+      access: 'write',
+      address: '0x5000',
+    } as const
+    const script = new TraceScript()
+      .add({ ...fault, source: 'host', detail: 'not set' })
+      .add({ ...fault, source: 'host' })
+    script.add({ type: 'backend', name: 'group 7', refused: 'MAP', outcome: 'noMemory', error: 'ENOSPC' })
+    script.add({ type: 'backend', name: 'group 7', refused: 'ATTACH', outcome: 'deviceError' })
+    expect(lines(script)).toEqual([
+      '       0.000  FAULT    nic: write at 0x5000 (mapping), the host says: not set',
+      '       0.000  FAULT    nic: write at 0x5000 (mapping), the host says so',
+      '       0.000  HOST     group 7 refuses MAP: noMemory (ENOSPC)',
+      '       0.000  HOST     group 7 refuses ATTACH: deviceError',
+    ])
+  })
+
   it('knows names of endpoints that it was told before', () => {
     const [attach] = new TraceScript().attach(8, 1).events
     expect(attach && new LineText([[8, 'disk0']]).line(attach)).toBe('       0.000  ATTACH   #1 domain 1 disk0')

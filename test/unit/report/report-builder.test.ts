@@ -165,6 +165,31 @@ describe('ReportBuilder', () => {
     expect(endpoints[0]).toEqual({ id: 8, name: 'disk0', faults: 3 })
   })
 
+  it("keeps faults that the host told of apart, with the host's words", () => {
+    const fault = { type: 'fault', endpoint: 8, name: 'disk0', reason: 'mapping', access: 'read', domain: 1 } as const
+    const trace = script().map(1, 0x4000, 0x1000, 1).fault(0x7000, 'read', { domain: 1 })
+    trace.add({ ...fault, address: '0x7000', source: 'host', detail: 'not set' })
+    expect(report(trace).faults).toMatchObject([
+      { count: 1, cause: 'behind a mapping' },
+      {
+        count: 1,
+        cause: 'behind a mapping (host)',
+        examples: [{ text: expect.stringMatching(/; the host says: not set$/) }],
+      },
+    ])
+  })
+
+  it('takes a mapping for removed when the host refused to take it back', () => {
+    const range = { domain: 1, start: 0x4000, end: 0x4fff }
+    const trace = script().map(1, 0x4000, 0x1000, 1).request('UNMAP', range, 'DEVERR')
+    expect(report(trace)).toMatchObject({ leakedMappings: 0, failed: 1 })
+  })
+
+  it('tells what the host refused', () => {
+    const trace = script().at(3).add({ type: 'backend', name: 'group 7', refused: 'MAP', outcome: 'noMemory' })
+    expect(report(trace).life.at(-1)).toEqual({ atMs: 3, what: 'group 7 refuses MAP: noMemory' })
+  })
+
   it('counts findings by name, and keeps the first', () => {
     const finding = { type: 'finding' as const, name: 'map-overlap', section: 'VIRTIO 1.2 §5.13.6.5.1', bytes: '03' }
     const trace = script()

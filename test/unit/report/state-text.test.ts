@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { BackendState } from '../../../src/iommu/endpoint-backend.ts'
 import { type LiveState, listText, mappingText, statText } from '../../../src/report/state-text.ts'
 
 const STATE: LiveState = {
@@ -48,6 +49,41 @@ domain  kind    endpoints  mappings  bytes
 
   it('says so when there are no domains', () => {
     expect(listText({ ...STATE, domains: [] })).toMatch(/\n\nno domains\n$/)
+  })
+})
+
+const BACKEND: BackendState = {
+  name: 'group 7',
+  treatment: 'translate',
+  mappings: 1234,
+  limit: 65_535,
+  pinnedBytes: 5 << 20,
+  mapCalls: 2000,
+  unmapCalls: 766,
+}
+
+function withBackend(backend: BackendState): LiveState {
+  return { ...STATE, endpoints: STATE.endpoints.map(endpoint => ({ ...endpoint, backend })) }
+}
+
+describe.each([
+  ['listText', listText],
+  ['statText', statText],
+])('%s', (_, text) => {
+  it('shows hardware that translates, once for all of its endpoints', () => {
+    expect(text(withBackend(BACKEND))).toMatch(`
+hardware  endpoints   accesses    mappings   limit  pinned  map calls  unmap calls
+group 7   disk0 net0  translated     1 234  65 535   5 MiB      2 000          766
+`)
+  })
+
+  it.each([
+    [58_981, 65_535, false],
+    [58_982, 65_535, true],
+    [65_535, 65_535, true],
+    [65_535, null, false],
+  ])('warns of %d mappings of %s: %s', (mappings, limit, expected) => {
+    expect(text(withBackend({ ...BACKEND, mappings, limit })).includes('warning: group 7 has ')).toBe(expected)
   })
 })
 
