@@ -10,6 +10,7 @@ export const EFAULT = 14
 export const EPERM = 1
 export const EACCES = 13
 export const ENODEV = 19
+export const ENOSPC = 28
 export const EBUSY = 16
 export const ENOSYS = 38
 export const ENXIO = 6

@@ -28,6 +28,11 @@ export class Mapping {
     return Mapping.map(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE)
   }
 
+  /** Maps `size` bytes of `fd` from `offset` on, which is a multiple of the page size: a device's registers. */
+  static device(fd: number, offset: number, size: number, writable: boolean): Mapping {
+    return Mapping.map(fd, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, offset)
+  }
+
   /** Zeroed memory of this process's own, from a page's start on. */
   static anonymous(size: number): Mapping {
     return Mapping.map(-1, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)
@@ -49,8 +54,8 @@ export class Mapping {
     }
   }
 
-  private static map(fd: number, size: number, protection: number, flags: number): Mapping {
-    const address = libc.mmap(null, size, protection, flags, fd, 0) as number | null
+  private static map(fd: number, size: number, protection: number, flags: number, offset = 0): Mapping {
+    const address = libc.mmap(null, size, protection, flags, fd, offset) as number | null
     if (address === null || address >= MAP_FAILED - 4096 || address < 0) throwErrno('mmap')
     return new Mapping(address, size)
   }

@@ -2,8 +2,8 @@
 import { setU64 } from '../base/u64.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { closeFd } from '../host/fd.ts'
+import { ioctl } from '../host/ioctl.ts'
 import { libc } from '../host/libc.ts'
-import { ioctl } from './ioctl.ts'
 import { kvm_device_attr } from './structs.ts'
 import { KVM_GET_DEVICE_ATTR, KVM_HAS_DEVICE_ATTR, KVM_SET_DEVICE_ATTR } from './uapi.ts'
 

@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { KvmUnusable, SysError } from '../base/errors.ts'
 import { CBuffer } from '../host/c-buffer.ts'
 import { closeFd, openFd } from '../host/fd.ts'
-import { ioctl, ioctlValue } from './ioctl.ts'
+import { ioctl, ioctlValue } from '../host/ioctl.ts'
 import { kvm_cpuid_entry2, kvm_cpuid2 } from './structs.ts'
 import {
   KVM_API_VERSION,

@@ -64,6 +64,11 @@ export const KVM_SET_DEVICE_ATTR = iow(0xe1, s.kvm_device_attr.size)
 export const KVM_GET_DEVICE_ATTR = iow(0xe2, s.kvm_device_attr.size)
 export const KVM_HAS_DEVICE_ATTR = iow(0xe3, s.kvm_device_attr.size)
 
+// In-kernel devices (KVM_CREATE_DEVICE) and their attributes.
+export const KVM_DEV_TYPE_VFIO = 4
+export const KVM_DEV_VFIO_GROUP = 1
+export const KVM_DEV_VFIO_GROUP_ADD = 1
+
 // Capabilities (KVM_CHECK_EXTENSION).
 export const KVM_CAP_IRQCHIP = 0
 export const KVM_CAP_USER_MEMORY = 3

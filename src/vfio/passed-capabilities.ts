@@ -1,0 +1,111 @@
+/** The capabilities that a guest sees of a passed-through device, at the offsets where the device has them. */
+import type { Msi } from '../pci/msi.ts'
+import type { Msix } from '../pci/msix.ts'
+import {
+  CONFIG_SPACE_SIZE,
+  CONVENTIONAL_SIZE,
+  PCI_CAP_ID_EXP,
+  PCI_STATUS,
+  PCI_STATUS_CAP_LIST,
+} from '../pci/registers.ts'
+import { type FoundCapability, findCapabilities, findExtendedCapabilities } from './capability-list.ts'
+import { CAPABILITIES, EXTENDED_CAPABILITIES, HIDDEN_CAPABILITIES } from './config-fields.ts'
+import { passExpress, trapReset } from './express.ts'
+import type { PassedConfig } from './passed-config.ts'
+
+const PCI_PM_CTRL = 4
+const PCI_PM_CTRL_STATE_MASK = 3
+const PCI_AF_CAP = 3
+const PCI_AF_CAP_FLR = 0x02
+const PCI_AF_CTRL = 4
+const PCI_AF_CTRL_FLR = 0x01
+
+export interface CapabilityOptions {
+  readonly msi: Msi | undefined
+  readonly msix: Msix | undefined
+  /** Whether the function is on the root bus. */
+  readonly isIntegrated: boolean
+  /** Whether it is on a conventional bus, where there is no PCI Express. */
+  readonly isConventional: boolean
+  readonly canReset: boolean
+  readonly onReset: () => void
+  /** The guest puts the device to sleep: before the device knows it. */
+  readonly onSleep: () => void
+  /** The guest wrote the power state. */
+  readonly onPower: () => void
+  readonly debug: (message: string) => void
+}
+
+/** What a reset has to know of them. */
+export interface PassedCapabilities {
+  /** Offset of the power state, if there is one. */
+  readonly power: number | undefined
+  /** Offsets of the device's own 16-bit registers whose values a reset must bring back. */
+  readonly settings: readonly number[]
+}
+
+/** Puts both lists into `config`. */
+export function passCapabilities(
+  config: PassedConfig,
+  snapshot: DataView,
+  options: CapabilityOptions,
+): PassedCapabilities {
+  const { msi, msix, isConventional, canReset, onReset, onSleep, onPower, debug } = options
+  let power: number | undefined
+  let settings: readonly number[] = []
+  let isExpress = false
+  config.claim(PCI_STATUS, 1, PCI_STATUS_CAP_LIST)
+  for (const capability of findCapabilities(snapshot)) {
+    const { id, at, room } = capability
+    const treatment = CAPABILITIES.get(id)
+    const interrupts = treatment === 'msi' ? msi : treatment === 'msix' ? msix : undefined
+    const isMissing = (treatment === 'msi' || treatment === 'msix') && interrupts === undefined
+    if (treatment === undefined || isMissing || (id === PCI_CAP_ID_EXP && isConventional)) {
+      debug(`its capability ${hex(id)} at ${hex(at)} is hidden`)
+      config.claimRange(at, room)
+      continue
+    }
+    config.claim(at, 2)
+    if (interrupts !== undefined) config.claimRange(at, interrupts.capability.bytes.length)
+    config.own.addCapability(interrupts?.capability ?? { bytes: new Uint8Array([id, 0]) }, at)
+    if (treatment === 'express') {
+      isExpress = true
+      settings = passExpress(config, capability, snapshot, options)
+    } else if (treatment === 'power') {
+      power = at + PCI_PM_CTRL
+      config.filter(power, byte => {
+        if ((byte & PCI_PM_CTRL_STATE_MASK) !== 0) onSleep()
+        return byte
+      })
+      config.own.onWrite(power, 1, onPower)
+    } else if (treatment === 'advanced-features') {
+      config.claim(at + PCI_AF_CAP, 1, PCI_AF_CAP_FLR)
+      config.own.define(at + PCI_AF_CAP, 1, canReset ? PCI_AF_CAP_FLR : 0)
+      trapReset(config, at + PCI_AF_CTRL, PCI_AF_CTRL_FLR, canReset ? onReset : undefined)
+    }
+  }
+  // Without PCI Express there is nothing above 256 bytes (but for PCI-X 2.0, which is gone).
+  if (isExpress) passExtended(config, findExtendedCapabilities(snapshot), debug)
+  else config.claimRange(CONVENTIONAL_SIZE, CONFIG_SPACE_SIZE - CONVENTIONAL_SIZE)
+  return { power, settings }
+}
+
+function passExtended(config: PassedConfig, found: readonly FoundCapability[], debug: (message: string) => void): void {
+  const header = new Uint8Array(4)
+  for (const { id, version, at, room } of found) {
+    if (EXTENDED_CAPABILITIES.has(id)) {
+      config.claim(at, 4)
+      config.own.addExtendedCapability({ id, version, bytes: header }, at)
+      continue
+    }
+    const [name, reason] = HIDDEN_CAPABILITIES.get(id) ?? ['of an unknown kind', 'nobody has looked at what it can do']
+    debug(`its capability ${hex(id)} (${name}) at ${hex(at)} is hidden: ${reason}`)
+    config.claimRange(at, room)
+    // The list begins at 0x100; ID and version of zero say that there is only a link (PCI Express 5.0 §7.9.28).
+    if (at === CONVENTIONAL_SIZE) config.own.addExtendedCapability({ id: 0, version: 0, bytes: header }, at)
+  }
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`
+}
