@@ -5,6 +5,7 @@ import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, Log } from '../base/log.ts'
 import type { RigOptions } from '../rig/rig.ts'
 import { type Options, parseArguments, parseChoice, parseMemory, parseSeconds } from './arguments.ts'
+import { parseRigDevice } from './rig-device-option.ts'
 import { ENDING_SIGNALS } from './status.ts'
 import { isInteractive, rawTerminal } from './terminal.ts'
 
@@ -13,6 +14,11 @@ export const RIG_OPTIONS: Options = {
   guest: { help: 'bring the default guest, so that `bulkhead run` works there' },
   network: { help: 'a network behind 10.0.2.2; with --guest, also for guests' },
   file: { value: 'PATH[,rw]', help: 'a file as a block device there; $BULKHEAD_FILES lists them', multiple: true },
+  device: {
+    value: 'edu|nvme=FILE[,rw]|e1000e[=ROM]',
+    help: 'a PCI device there for guests, at 00:10.0, 11.0 and 12.0, the next 3 further',
+    multiple: true,
+  },
   timeout: { value: 'S', help: 'rig run: end the command after S seconds' },
   loglevel: { value: LOG_LEVELS.join('|'), help: 'how much to tell on standard error (default warning)' },
 }
@@ -37,6 +43,7 @@ export async function rig(words: readonly string[]): Promise<number> {
     guestMemoryMiB: memory,
     files,
     network: switches.has('network'),
+    devices: (lists['device'] ?? []).map(text => parseRigDevice('--device', text, { writable: false })),
     environment: paths => ({ BULKHEAD_FILES: paths.join(' ') }),
     abort: abort.signal,
     ...(values['timeout'] === undefined ? {} : { timeoutS: parseSeconds('--timeout', values['timeout']) / 1000 }),

@@ -1,13 +1,16 @@
 /**
  * The devices of a guest that runs in the rig: what of the host's the emulated host must be given, and how its own run
- * is told of it. Disks become its drives, folders come over virtio-fs, and the user-mode network is its own.
+ * is told of it. Disks become its drives, folders come over virtio-fs, the user-mode network is its own, and devices to
+ * be passed on are emulated there.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type DiskConfig, defaultSerial } from '../machine/device/disk-config.ts'
 import { serveFolder } from '../machine/device/folder-server.ts'
+import type { VfioConfig } from '../machine/device/vfio-config.ts'
 import { folderArchive } from '../rig/archive.ts'
+import { type EmulatedDevice, haveNetworkCard } from '../rig/emulated-devices.ts'
 import { FOLDER_PREFIX } from '../rig/l1.ts'
 import type { SharedFolder } from '../rig/qemu.ts'
 import type { DeviceRequests } from './device-options.ts'
@@ -18,6 +21,7 @@ export interface RigDevices extends AsyncDisposable {
   readonly files: readonly { readonly path: string; readonly writable: boolean }[]
   readonly archives: readonly string[]
   readonly folders: readonly SharedFolder[]
+  readonly emulated: readonly EmulatedDevice[]
   readonly needsNetwork: boolean
   /** The options of the inner run, given the paths of `files` there. */
   words(paths: readonly string[]): readonly string[]
@@ -25,10 +29,11 @@ export interface RigDevices extends AsyncDisposable {
 
 /** Prepares `devices`, which `checkDevices` has let pass. */
 export async function rigDevices(devices: DeviceRequests): Promise<RigDevices> {
-  const { disks, networks, shares, rng, balloon } = devices
+  const { disks, networks, shares, rng, balloon, vfio } = devices
   await using opened = new AsyncDisposableStack()
   const archives: string[] = []
   const isUser = networks.length > 0
+  const emulated = vfio.map(({ emulated: device }) => device).filter(device => device !== undefined)
   if (isUser) archives.push(await folderArchive(dirname(await privatePasst()), 'tools/passt'))
   const folders: SharedFolder[] = []
   if (shares.length > 0) {
@@ -47,7 +52,9 @@ export async function rigDevices(devices: DeviceRequests): Promise<RigDevices> {
     files: disks.map(({ path, readOnly = false }) => ({ path, writable: !readOnly })),
     archives,
     folders,
-    needsNetwork: isUser,
+    emulated,
+    // So that a card finds the emulated host on its network.
+    needsNetwork: isUser || haveNetworkCard(emulated),
     words: paths => [
       ...disks.flatMap((disk, index) => ['--disk', diskWords(disk, paths[index] ?? '')]),
       ...networks.flatMap(({ words }) => ['--network', words]),
@@ -57,9 +64,15 @@ export async function rigDevices(devices: DeviceRequests): Promise<RigDevices> {
       ]),
       ...(rng ? ['--rng'] : []),
       ...(balloon ? ['--balloon'] : []),
+      ...vfio.flatMap(({ config }) => ['--vfio', vfioWords(config)]),
     ],
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }
+}
+
+/** The option for the inner run, where the device has an address. An image of its ROM is in the emulated device. */
+function vfioWords({ address, rom }: VfioConfig): string {
+  return `${address},bind${rom === 'none' ? ',rom=off' : ''}`
 }
 
 /** The option for the inner run: the same disk under another path, and so with its serial number spelled out. */

@@ -45,6 +45,7 @@ export async function runInRig(request: RunRequest, files: GuestFiles, options: 
       files: [...bootFiles, ...devices.files],
       archives: devices.archives,
       folders: devices.folders,
+      devices: devices.emulated,
       network: devices.needsNetwork,
       environment: paths => innerEnvironment(files, paths, ownsTerminal),
       guestMemoryMiB: request.memoryMiB,

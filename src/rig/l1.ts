@@ -8,14 +8,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { HostError } from '../base/errors.ts'
 import {
-  type Drive,
+  type Attachments,
   type MachineSpec,
   type Memory,
   PORTS,
   type PortName,
   type QemuProgram,
   qemuArguments,
-  type SharedFolder,
 } from './qemu.ts'
 import { PortListener, type PortSocket } from './sockets.ts'
 
@@ -25,7 +24,7 @@ export const FOLDER_PREFIX = 'bulkhead-rig-'
 export const STATE_FD = 3
 const CONSOLE_LINES = 15
 
-/** What to start: the machine, where its memory comes from, and the job's drives. */
+/** What to start: the machine, where its memory comes from, and what the job brings. */
 export interface L1Options {
   readonly program: QemuProgram
   readonly spec: MachineSpec
@@ -33,8 +32,7 @@ export interface L1Options {
   /** The saved state of the devices, with memory of kind `restore`. */
   readonly statePath?: string
   readonly env?: Readonly<Record<string, string>>
-  readonly drives: readonly Drive[]
-  readonly folders?: readonly SharedFolder[]
+  readonly attachments: Attachments
   /** Ends the machine at once. */
   readonly abort?: AbortSignal | undefined
 }
@@ -71,8 +69,8 @@ export class L1 {
       for (const name of [...PORTS, 'terminal', 'monitor'] as const)
         listeners.set(name, await PortListener.open(socket(name)))
       const paths = { socket, console: join(folder, 'console.log') }
-      const { program, spec, memory, drives, folders } = options
-      const args = qemuArguments(program, spec, paths, memory, drives, folders)
+      const { program, spec, memory, attachments } = options
+      const args = qemuArguments(program, spec, paths, memory, attachments)
       const state = options.statePath === undefined ? undefined : openSync(options.statePath, 'r')
       const command = [...dieWithParent(), ...program.command, ...args]
       const errors: Buffer[] = []

@@ -2,7 +2,7 @@
  * What the rig runs from, made once and kept in the cache: a private QEMU with its libraries, L1's kernel and
  * initramfs, a drive with Bun, and this program's own bundle.
  */
-import { readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HostError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
@@ -52,12 +52,9 @@ const INSTEAD = 'the emulated host is made from Debian packages; use a host whos
 
 /** Makes what is missing; later calls only look. */
 export async function prepareRig(options: PrepareOptions): Promise<Rig> {
-  const recipeText = readFileSync(projectFile('guests/rig/recipe.json'), 'utf8')
-  const recipe = JSON.parse(recipeText) as Recipe
-  const init = readFileSync(projectFile('guests/rig/init'))
-  const folder = join(cacheRoot(), 'rig')
-  const key = cacheKey([FORMAT, recipeText, init, Bun.version, Bun.revision])
-  const host = await cacheEntry(folder, `host-${key}`, async target => {
+  const { recipe, init, entry } = readSources()
+  const folder = rigFolder()
+  const host = await cacheEntry(folder, entry, async target => {
     removeUnused(folder, 'host-')
     await buildHost(target, recipe, init, options)
   })
@@ -75,6 +72,23 @@ export async function prepareRig(options: PrepareOptions): Promise<Rig> {
     bunDisk: join(host, 'bun.ext4'),
   }
   return { qemu, machine, program: join(program, PROGRAM_FILE), stateFolder: folder }
+}
+
+/** Whether `prepareRig` has nothing to fetch. */
+export function isRigPrepared(): boolean {
+  return existsSync(join(rigFolder(), readSources().entry))
+}
+
+function rigFolder(): string {
+  return join(cacheRoot(), 'rig')
+}
+
+/** What the emulated host is made from, and the name that this gives it in the cache. */
+function readSources(): { recipe: Recipe; init: Uint8Array; entry: string } {
+  const text = readFileSync(projectFile('guests/rig/recipe.json'), 'utf8')
+  const init = readFileSync(projectFile('guests/rig/init'))
+  const entry = `host-${cacheKey([FORMAT, text, init, Bun.version, Bun.revision])}`
+  return { recipe: JSON.parse(text) as Recipe, init, entry }
 }
 
 async function buildHost(target: string, recipe: Recipe, init: Uint8Array, options: PrepareOptions): Promise<void> {

@@ -1,16 +1,23 @@
 /**
  * QEMU's command line for the rig: an emulated PC with SVM and an IOMMU. Pure: strings in, strings out.
  *
- * PCI slots: 02 virtio-serial, 03 the drive with Bun, 04 the network, 05 and up the drives of the job. A saved state
- * fits only a machine with the same devices, so the drives' slots are always there and an unused one has an empty
- * medium. Shared folders come only to machines that boot: their devices have no state to save.
+ * PCI slots: 02 virtio-serial, 03 the drive with Bun, 04 the network, 05 and up the drives of the job, 10 and up devices
+ * for guests (emulated-devices.ts). A saved state fits only a machine with the same devices, so the drives' slots are
+ * always there and an unused one has an empty medium. Shared folders and devices for guests come only to machines that
+ * boot: not all of them have a state that could be saved.
  */
+import { BadInput } from '../base/errors.ts'
+import { type EmulatedDevice, haveNetworkCard, type PlacedDevice, placeDevices } from './emulated-devices.ts'
 
 /** Slots for a job's own drives: one is the program, the rest are the caller's files. */
 export const DRIVE_SLOTS = 8
 const BUN_SLOT = 3
 const NETWORK_SLOT = 4
 const FIRST_JOB_SLOT = 5
+/** Drives that fit before the slots of devices for guests. */
+const DRIVES_BESIDE_DEVICES = 0x10 - FIRST_JOB_SLOT
+/** The first address that the network gives away; L1 has its own, the one before, without being told. */
+const FIRST_LEASE = '10.0.2.16'
 
 /** The byte streams between us and L1, in the order of their virtio port numbers. */
 export const PORTS = ['job', 'stdin', 'stdout', 'stderr', 'trace', 'control'] as const
@@ -26,6 +33,13 @@ export interface Drive {
 export interface SharedFolder {
   readonly tag: string
   readonly socket: string
+}
+
+/** What a job brings into the machine. */
+export interface Attachments {
+  readonly drives: readonly Drive[]
+  readonly folders: readonly SharedFolder[]
+  readonly devices: readonly EmulatedDevice[]
 }
 
 /** How to call QEMU: a program with the arguments that come before all others, and its environment. */
@@ -64,7 +78,8 @@ export function driveSlot(index: number): string {
 export function machineShape(): string {
   const program = { command: [], env: {}, dataFolders: [] }
   const spec = { memoryMiB: 0, cpus: 0, kernel: '', initrd: '', params: '', bunDisk: '' }
-  return qemuArguments(program, spec, { socket: name => name, console: '' }, { kind: 'own' }, []).join(' ')
+  const paths = { socket: (name: string) => name, console: '' }
+  return qemuArguments(program, spec, paths, { kind: 'own' }, { drives: [], folders: [], devices: [] }).join(' ')
 }
 
 /** Paths inside the run's private folder. */
@@ -79,9 +94,10 @@ export function qemuArguments(
   spec: MachineSpec,
   paths: RunPaths,
   memory: Memory,
-  drives: readonly Drive[],
-  folders: readonly SharedFolder[] = [],
+  { drives, folders, devices }: Attachments,
 ): string[] {
+  if (devices.length > 0 && drives.length > DRIVES_BESIDE_DEVICES)
+    throw new BadInput(`the emulated host has room for ${DRIVES_BESIDE_DEVICES} drives beside its devices`)
   return [
     ...program.dataFolders.flatMap(folder => ['-L', folder]),
     ...['-no-user-config', '-nodefaults', '-display', 'none', '-no-reboot'],
@@ -97,10 +113,12 @@ export function qemuArguments(
     ...['-mon', 'chardev=monitor,mode=control'],
     ...portArguments(paths),
     ...driveArguments('bun', BUN_SLOT, { hostPath: spec.bunDisk, writable: false }),
-    ...['-netdev', 'user,id=network', '-device', `virtio-net-pci,netdev=network,romfile=,addr=${slot(NETWORK_SLOT)}.0`],
+    ...networkArguments(haveNetworkCard(devices)),
+    ...['-device', `virtio-net-pci,netdev=network,romfile=,addr=${slot(NETWORK_SLOT)}.0`],
     ...Array.from({ length: Math.max(DRIVE_SLOTS, drives.length) }, (_, index) =>
       driveArguments(`drive${index}`, FIRST_JOB_SLOT + index, drives[index]),
     ).flat(),
+    ...placeDevices(devices).flatMap((placed, index) => deviceArguments(placed, `device${index}`)),
     ...folders.flatMap((folder, index) => folderArguments(folder, index)),
     // The monitor gives the word, after it has chosen what travels in the stream.
     ...(memory.kind === 'restore' ? ['-incoming', 'defer'] : []),
@@ -127,7 +145,38 @@ function portArguments(paths: RunPaths): string[] {
   return [...bus, ...terminal, ...streams]
 }
 
+/** The network of L1; a hub joins L1 and the cards of guests, which get addresses of their own by DHCP. */
+function networkArguments(isShared: boolean): string[] {
+  if (!isShared) return ['-netdev', 'user,id=network']
+  const uplink = ['-netdev', `user,id=uplink,dhcpstart=${FIRST_LEASE}`, '-netdev', hubPort('uplink-port', 'uplink')]
+  return [...uplink, '-netdev', hubPort('network')]
+}
+
+function hubPort(id: string, netdev?: string): string {
+  return `hubport,id=${id},hubid=0${netdev === undefined ? '' : `,netdev=${netdev}`}`
+}
+
+function deviceArguments({ device, address }: PlacedDevice, id: string): string[] {
+  switch (device.kind) {
+    case 'edu':
+      return ['-device', `edu,addr=${address}`]
+    case 'nvme': {
+      const drive = { hostPath: device.path, writable: device.writable }
+      return [...blockNode(id, drive), '-device', `nvme,drive=${id},serial=bulkhead-${id},addr=${address}`]
+    }
+    case 'e1000e': {
+      const rom = escapeComma(device.rom ?? '')
+      return ['-netdev', hubPort(id), '-device', `e1000e,netdev=${id},romfile=${rom},addr=${address}`]
+    }
+  }
+}
+
 function driveArguments(name: string, slotNumber: number, drive: Drive | undefined): string[] {
+  return [...blockNode(name, drive), '-device', `virtio-blk-pci,drive=${name},addr=${slot(slotNumber)}.0`]
+}
+
+/** A medium that a device can have; an empty one without a drive. */
+function blockNode(name: string, drive: Drive | undefined): string[] {
   const empty = { driver: 'null-co', 'node-name': name, size: 512, 'read-only': true }
   // Our own lock files keep the cached images whole; QEMU's locks would refuse a file that two runs read.
   const file = drive && {
@@ -143,8 +192,7 @@ function driveArguments(name: string, slotNumber: number, drive: Drive | undefin
       ...(drive.writable ? { discard: 'unmap' } : {}),
     },
   }
-  const device = `virtio-blk-pci,drive=${name},addr=${slot(slotNumber)}.0`
-  return ['-blockdev', JSON.stringify(file ?? empty), '-device', device]
+  return ['-blockdev', JSON.stringify(file ?? empty)]
 }
 
 function folderArguments({ tag, socket }: SharedFolder, index: number): string[] {

@@ -6,9 +6,10 @@
 import { rmSync } from 'node:fs'
 import type { Log } from '../base/log.ts'
 import type { Progress } from '../base/progress.ts'
+import type { EmulatedDevice } from './emulated-devices.ts'
 import type { Connection } from './job.ts'
 import { prepareRig, type Rig } from './prepare.ts'
-import { DRIVE_SLOTS, type Drive, type MachineSpec, type SharedFolder } from './qemu.ts'
+import { type Attachments, DRIVE_SLOTS, type MachineSpec, type SharedFolder } from './qemu.ts'
 import { RigRun, type RunCommand } from './run.ts'
 import { bootCold, restoreState, savedState, type Waiting } from './saved-state.ts'
 
@@ -36,6 +37,8 @@ export interface RigOptions {
   readonly network?: boolean
   /** Folders that L1 mounts at /folders/TAG; a machine with such boots, which takes seconds more. */
   readonly folders?: readonly SharedFolder[]
+  /** PCI devices for guests; a machine with such boots as well. */
+  readonly devices?: readonly EmulatedDevice[]
   /** The command's environment, given the files' paths in L1. */
   readonly environment?: (paths: readonly string[]) => Readonly<Record<string, string>>
   /** Memory of the guest that runs inside; L1 gets what it needs beside. */
@@ -58,7 +61,7 @@ export function startRig(options: RigOptions & { readonly command: RigCommand })
 /** Starts any command in L1, which has busybox, and `bun` with this program at /bulkhead. */
 export async function startProgram(argv: RigCommand, connection: Connection, options: RigOptions): Promise<RigRun> {
   const rig = await prepareRig(options)
-  const { files = [], archives = [], folders = [] } = options
+  const { files = [], archives = [], folders = [], devices = [] } = options
   const drives = [rig.program, ...files, ...archives].map(file =>
     typeof file === 'string' ? { hostPath: file, writable: false } : { hostPath: file.path, writable: file.writable },
   )
@@ -87,30 +90,29 @@ export async function startProgram(argv: RigCommand, connection: Connection, opt
       throw error
     }
   }
-  const state = { rig, spec, drives, folders, log: options.log, abort: options.abort }
-  return (
-    (await fromState(state, begin)) ?? (await begin(await bootCold(rig.qemu, spec, drives, folders, options.abort)))
-  )
+  const attachments = { drives, folders, devices }
+  const state = { rig, spec, attachments, log: options.log, abort: options.abort }
+  return (await fromState(state, begin)) ?? (await begin(await bootCold(rig.qemu, spec, attachments, options.abort)))
 }
 
 interface StateUse {
   readonly rig: Rig
   readonly spec: MachineSpec
-  readonly drives: readonly Drive[]
-  readonly folders: readonly SharedFolder[]
+  readonly attachments: Attachments
   readonly log: Log
   readonly abort: AbortSignal | undefined
 }
 
 /** Runs in a restored machine; undefined when that fails and the machine must boot. */
 async function fromState(use: StateUse, begin: (waiting: Waiting) => Promise<RigRun>): Promise<RigRun | undefined> {
-  const { rig, spec, drives, folders, log, abort } = use
-  if (drives.length > DRIVE_SLOTS || folders.length > 0) return undefined
+  const { rig, spec, attachments, log, abort } = use
+  const { drives, folders, devices } = attachments
+  if (drives.length > DRIVE_SLOTS || folders.length > 0 || devices.length > 0) return undefined
   let path: string | undefined
   try {
     path = await savedState(rig.stateFolder, rig.qemu, spec, abort)
     log.phase('emulated host saved')
-    return await begin(await restoreState(path, rig.qemu, spec, drives, abort))
+    return await begin(await restoreState(path, rig.qemu, spec, attachments, abort))
   } catch (error) {
     if (abort?.aborted) throw error
     // Whatever is wrong with the state, a boot does without it, and the next run makes a new one.

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { cacheEntry, cacheKey } from '../packages/cache.ts'
 import { L1, STATE_FD } from './l1.ts'
 import { Monitor } from './monitor.ts'
-import { type Drive, type MachineSpec, machineShape, type QemuProgram, type SharedFolder } from './qemu.ts'
+import { type Attachments, type MachineSpec, machineShape, type QemuProgram } from './qemu.ts'
 import { expectLine } from './run.ts'
 import { markUsed, removeUnused } from './unused.ts'
 
@@ -15,6 +15,7 @@ import { markUsed, removeUnused } from './unused.ts'
 const BOOT_LIMIT_MS = 120_000
 /** Reading Bun once takes 0.7 s. */
 const WARM_LIMIT_MS = 60_000
+const NOTHING: Attachments = { drives: [], folders: [], devices: [] }
 
 /** L1 waiting for its job: what it says comes as `lines` of its job port. */
 export interface Waiting {
@@ -26,12 +27,11 @@ export interface Waiting {
 export async function bootCold(
   program: QemuProgram,
   spec: MachineSpec,
-  drives: readonly Drive[],
-  folders: readonly SharedFolder[],
+  attachments: Attachments,
   abort: AbortSignal | undefined,
 ): Promise<Waiting> {
-  const memory = { kind: folders.length === 0 ? 'own' : 'open' } as const
-  const l1 = await L1.start({ program, spec, memory, drives, folders, abort })
+  const memory = { kind: attachments.folders.length === 0 ? 'own' : 'open' } as const
+  const l1 = await L1.start({ program, spec, memory, attachments, abort })
   return ready(l1)
 }
 
@@ -51,7 +51,7 @@ export async function savedState(
     removeUnused(folder, 'state-')
     const env = { BULKHEAD_STATE: join(target, 'devices') }
     const memory = { kind: 'save', path: join(target, 'ram') } as const
-    const { l1, lines } = await ready(await L1.start({ program, spec, memory, drives: [], env, abort }))
+    const { l1, lines } = await ready(await L1.start({ program, spec, memory, attachments: NOTHING, env, abort }))
     try {
       await (await l1.port('job')).write(Buffer.from('warm\n'))
       await expectLine(l1, lines, 'warmed', WARM_LIMIT_MS)
@@ -69,11 +69,11 @@ export async function restoreState(
   path: string,
   program: QemuProgram,
   spec: MachineSpec,
-  drives: readonly Drive[],
+  attachments: Attachments,
   abort: AbortSignal | undefined,
 ): Promise<Waiting> {
   const memory = { kind: 'restore', path: join(path, 'ram') } as const
-  const l1 = await L1.start({ program, spec, memory, statePath: join(path, 'devices'), drives, abort })
+  const l1 = await L1.start({ program, spec, memory, statePath: join(path, 'devices'), attachments, abort })
   try {
     const lines = (await l1.port('job')).lines()
     await (await Monitor.open(await l1.port('monitor'))).restore(STATE_FD)
