@@ -62,7 +62,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   debug: {
     usage: 'debug NAME [OPTIONS]',
-    summary: "show a vCPU's registers, dump memory, send an NMI or a SysRq key",
+    summary: "show a vCPU's registers, dump memory, access a device's registers, send an NMI or a SysRq key",
     options: async () => (await import('./debug.ts')).DEBUG_OPTIONS,
     run: async words => (await import('./debug.ts')).debug(words),
   },
@@ -71,6 +71,18 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "look into a guest's IOMMU, make a fault, or report what a trace tells",
     options: async () => (await import('./iommu.ts')).IOMMU_OPTIONS,
     run: async words => (await import('./iommu.ts')).iommu(words),
+  },
+  vfio: {
+    usage: 'vfio status [ADDRESS...] [--json] | vfio bind|unbind ADDRESS... [--group] [--force]',
+    summary: "show the host's PCI devices, or give some to vfio-pci (for run --vfio) and back to their drivers",
+    options: async () => (await import('./vfio.ts')).VFIO_OPTIONS,
+    run: async words => (await import('./vfio.ts')).vfio(words),
+  },
+  doctor: {
+    usage: 'doctor [--json]',
+    summary: 'say what this host can do, and what to do about the rest',
+    options: async () => (await import('./doctor.ts')).DOCTOR_OPTIONS,
+    run: async words => (await import('./doctor.ts')).doctor(words),
   },
   rig: {
     usage: 'rig shell [OPTIONS] | rig run [OPTIONS] -- COMMAND...',

@@ -7,8 +7,9 @@ import type { DeviceRequests } from './device-options.ts'
 
 /** Throws `BadInput`. Loads only what the devices need. */
 export async function checkDevices(devices: DeviceRequests, runsInRig: boolean): Promise<void> {
-  const { disks, networks, vsock } = devices
+  const { disks, networks, vfio, vsock } = devices
   if (runsInRig) refuseInRig(devices)
+  else if (vfio.length > 0) await checkHostDevices(vfio)
   if (disks.length > 0) (await import('../machine/device/disk-file.ts')).checkDiskFiles(disks)
   if (networks.length > 0 && !runsInRig) {
     const { checkHostNetwork } = await import('../machine/device/network.ts')
@@ -17,8 +18,25 @@ export async function checkDevices(devices: DeviceRequests, runsInRig: boolean):
   if (vsock !== undefined) (await import('../machine/device/vsock.ts')).checkVsock({ kind: 'vsock', ...vsock })
 }
 
+async function checkHostDevices(vfio: DeviceRequests['vfio']): Promise<void> {
+  const emulated = vfio.find(device => device.emulated !== undefined)
+  if (emulated !== undefined)
+    throw new BadInput(
+      `--vfio ${emulated.words} names a device of the rig, and the guest runs on this host's KVM: ` +
+        'give an address such as 01:00.0, or --host rig',
+    )
+  const { checkVfio } = await import('../machine/device/vfio.ts')
+  for (const { config } of vfio) checkVfio(config)
+}
+
 /** What only a host whose KVM runs the guest itself can give. */
-function refuseInRig({ networks, vsock }: DeviceRequests): void {
+function refuseInRig({ networks, vfio, vsock }: DeviceRequests): void {
+  const real = vfio.find(({ emulated }) => emulated === undefined)
+  if (real !== undefined)
+    throw new BadInput(
+      `--vfio ${real.words} names a device of this host, and the guest runs in the rig: ` +
+        "name one of the rig's devices, edu, nvme=FILE or e1000e",
+    )
   if (vsock !== undefined)
     throw new BadInput("--vsock needs a host whose KVM runs Linux: the rig's sockets cannot be reached from here")
   for (const { config } of networks) {

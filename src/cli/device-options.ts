@@ -8,6 +8,7 @@ import { type Arguments, type Options, parseInteger } from './arguments.ts'
 import { DISK_VALUE, parseDisk } from './disk-option.ts'
 import { NETWORK_VALUE, parseNetwork } from './network-option.ts'
 import { parseShare, SHARE_VALUE } from './share-option.ts'
+import { parseVfio, VFIO_VALUE, type VfioRequest } from './vfio-option.ts'
 
 export const DEVICE_OPTIONS: Options = {
   disk: { short: 'd', value: DISK_VALUE, help: 'a raw or sparse file, or a block device', multiple: true },
@@ -21,6 +22,8 @@ export const DEVICE_OPTIONS: Options = {
   '9p': { value: SHARE_VALUE, help: 'the same, by its old name', multiple: true, hidden: true },
   rng: { help: 'an entropy device' },
   balloon: { help: 'a balloon, which `bulkhead balloon` sets' },
+  vfio: { value: VFIO_VALUE, help: "a host's PCI device (in the rig: edu, nvme=FILE or e1000e)", multiple: true },
+  'vfio-pci': { value: VFIO_VALUE, help: 'the same, by its old name', multiple: true, hidden: true },
   vsock: { value: 'CID,PATH', help: 'sockets to the guest: its context id, and a Unix socket for the host' },
 }
 
@@ -31,6 +34,7 @@ export interface DeviceRequests {
   readonly shares: readonly ShareConfig[]
   readonly rng: boolean
   readonly balloon: boolean
+  readonly vfio: readonly VfioRequest[]
   readonly vsock: { readonly cid: number; readonly path: string } | undefined
 }
 
@@ -48,6 +52,7 @@ export function parseDevices({ values, lists, switches }: Arguments): DeviceRequ
     shares,
     rng: switches.has('rng'),
     balloon: switches.has('balloon'),
+    vfio: parseVfio([...(lists['vfio'] ?? []), ...(lists['vfio-pci'] ?? [])]),
     vsock: values['vsock'] === undefined ? undefined : parseVsock(values['vsock']),
   }
 }
@@ -69,6 +74,7 @@ export function requestedDevices({
   shares,
   rng,
   balloon,
+  vfio,
   vsock,
 }: DeviceRequests): readonly DeviceConfig[] {
   return [
@@ -77,6 +83,7 @@ export function requestedDevices({
     ...shares,
     ...(rng ? [{ kind: 'rng' } as const] : []),
     ...(balloon ? [{ kind: 'balloon' } as const] : []),
+    ...vfio.map(({ config }) => config),
     ...(vsock === undefined ? [] : [{ kind: 'vsock', ...vsock } as const]),
   ]
 }

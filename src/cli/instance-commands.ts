@@ -22,6 +22,8 @@ export const STOP_OPTIONS: Options = {
 
 const DEFAULT_POWERDOWN_MS = 10_000
 const POLL_MS = 20
+/** Of a container's mappings, from where on `stat` warns. */
+const NEAR_LIMIT = 0.9
 
 /** `bulkhead list`: a line for each instance. */
 export async function list(words: readonly string[]): Promise<number> {
@@ -73,8 +75,17 @@ export async function stat(words: readonly string[]): Promise<number> {
           ]),
         ),
       )
+    for (const line of fullContainers(s)) process.stdout.write(`${line}\n`)
   }
   return 0
+}
+
+/** The host counts the mappings of a container, and refuses those beyond its limit. */
+function fullContainers({ devices }: MachineStat): readonly string[] {
+  return devices.flatMap(({ name, counters: { mappings, mappingLimit } }) => {
+    const isNear = Number(mappings) >= NEAR_LIMIT * Number(mappingLimit)
+    return isNear ? [`warning: ${name} has ${mappings} of the ${mappingLimit} mappings that the host allows`] : []
+  })
 }
 
 /** `bulkhead pause`. */

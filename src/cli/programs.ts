@@ -1,7 +1,7 @@
 /** The programs that back devices: the system's, or private copies out of Debian packages, fetched on first use. */
 import type { DeviceConfig } from '../machine/device/kinds.ts'
 import { systemVirtiofsd } from '../machine/device/share-config.ts'
-import { type PackagedProgram, privateProgram } from '../packages/private-program.ts'
+import { isProgramPrepared, type PackagedProgram, privateProgram } from '../packages/private-program.ts'
 
 const PASST: PackagedProgram = { package: 'passt', path: 'usr/bin/passt' }
 const VIRTIOFSD: PackagedProgram = { package: 'qemu-system-common', path: 'usr/lib/qemu/virtiofsd' }
@@ -14,6 +14,16 @@ export function privatePasst(): Promise<string> {
 /** A private virtiofsd, whatever the system has. */
 export function privateVirtiofsd(): Promise<string> {
   return privateProgram(VIRTIOFSD, 'install virtiofsd or qemu-system-common')
+}
+
+/** Whether there is a private passt already. */
+export function isPasstPrepared(): boolean {
+  return isProgramPrepared(PASST)
+}
+
+/** Whether there is a private virtiofsd already. */
+export function isVirtiofsdPrepared(): boolean {
+  return isProgramPrepared(VIRTIOFSD)
 }
 
 /** The system's virtiofsd, or a private one. */

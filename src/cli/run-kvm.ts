@@ -5,6 +5,7 @@ import { serveChannel } from '../control/channel.ts'
 import { machineControl } from '../control/machine-control.ts'
 import { type ControlHandler, ControlServer } from '../control/server.ts'
 import type { MachineConfig } from '../machine/config.ts'
+import type { DeviceConfig } from '../machine/device/kinds.ts'
 import { TraceFile } from '../machine/iommu-trace-file.ts'
 import type { IommuFinding } from '../machine/iommu-view.ts'
 import { Machine, type Outcome } from '../machine/machine.ts'
@@ -25,8 +26,9 @@ export interface RunContext {
 }
 
 /** Runs the guest to its end. */
-export async function runOnKvm(request: RunRequest, config: MachineConfig, context: RunContext): Promise<End> {
+export async function runOnKvm(request: RunRequest, wanted: MachineConfig, context: RunContext): Promise<End> {
   const { log, session } = context
+  const config = { ...wanted, devices: wanted.devices?.map(unbound) ?? [] }
   // Plans the machine: bad input ends here, before there is anything to clean up.
   let machine = new Machine(config)
   let findings: readonly IommuFinding[] = []
@@ -40,6 +42,8 @@ export async function runOnKvm(request: RunRequest, config: MachineConfig, conte
   using _watch = context.ownsTerminal ? watchTerminalSize(onResize) : undefined
   const interruption = new Interruption(request.timeoutMs, context.outputClosed, () => machine.stop())
   try {
+    // For the whole run: the host's drivers do not get the devices back in between when the guest resets.
+    using _bound = await bindDevices(wanted)
     for (;;) {
       const outcome = await runOnce(machine, context)
       if (request.iommu?.check === true) findings = joinFindings(findings, await findingsOf(machine))
@@ -58,6 +62,16 @@ export async function runOnKvm(request: RunRequest, config: MachineConfig, conte
   } finally {
     interruption.disarm()
   }
+}
+
+/** The device without the wish to be bound, which is the run's. */
+function unbound(device: DeviceConfig): DeviceConfig {
+  return device.kind === 'vfio' ? { ...device, bind: false } : device
+}
+
+async function bindDevices({ devices = [] }: MachineConfig): Promise<Disposable | undefined> {
+  const passed = devices.filter(device => device.kind === 'vfio')
+  return passed.length === 0 ? undefined : (await import('../machine/device/vfio.ts')).bindDevices(passed)
 }
 
 async function runOnce(machine: Machine, { session, log }: RunContext): Promise<Outcome> {

@@ -2,7 +2,7 @@
 import { formatRegisters, registerValues } from '../arch/index.ts'
 import { BadInput } from '../base/errors.ts'
 import type { Machine } from '../machine/machine.ts'
-import type { DeviceStatistics } from '../machine/virtio-devices.ts'
+import type { DeviceStatistics } from '../machine/pci-devices.ts'
 import { iommuControl, isIommuRequest } from './iommu-control.ts'
 import type { ControlHandler } from './server.ts'
 
@@ -69,6 +69,8 @@ export function machineControl(machine: Machine, facts: InstanceFacts): ControlH
         })
       case 'memory':
         return readMemory(machine, params)
+      case 'mmio':
+        return accessMmio(machine, params)
       case 'balloon':
         return machine.deviceCommand('balloon', { targetMiB: balloonTarget(machine, params) })
       case 'resize':
@@ -155,6 +157,17 @@ async function readMemory(machine: Machine, params: Readonly<Record<string, unkn
     return result
   })
   return { base64: encode(bytes) }
+}
+
+/** One register: its value, or null when it was written. */
+async function accessMmio(
+  machine: Machine,
+  { address, size, value }: Readonly<Record<string, unknown>>,
+): Promise<unknown> {
+  const at = Number(addressOf(address))
+  // The devices check the rest.
+  if (value !== undefined) return machine.deviceCommand('mmioWrite', { address: at, size, value })
+  return { value: hex(await machine.readMmio(at, size as number)) }
 }
 
 function readPhysical(machine: Machine, address: number, size: number): Uint8Array {

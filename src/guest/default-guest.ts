@@ -2,7 +2,7 @@
  * The default guest: a stock Debian kernel and busybox, put together from packages on first use and kept in the cache.
  * What is in it: guests/default/recipe.json and guests/default/init.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Log } from '../base/log.ts'
 import { type Progress, terminalProgress } from '../base/progress.ts'
@@ -43,8 +43,7 @@ export interface PrepareOptions {
  */
 export async function prepareDefaultGuest(options: PrepareOptions): Promise<DefaultGuest> {
   const files = readRecipe()
-  const name = `guest-${cacheKey([LAYOUT, files.text, files.init])}`
-  const entry = await cacheEntry(cacheRoot(), name, folder => build(folder, files, options))
+  const entry = await cacheEntry(cacheRoot(), entryName(files), folder => build(folder, files, options))
   return {
     kernel: join(entry, 'vmlinux'),
     bzImage: join(entry, 'bzImage'),
@@ -52,6 +51,15 @@ export async function prepareDefaultGuest(options: PrepareOptions): Promise<Defa
     params: files.recipe.params,
     release: readFileSync(join(entry, 'release'), 'utf8'),
   }
+}
+
+/** Whether `prepareDefaultGuest` has nothing to make. */
+export function isDefaultGuestPrepared(): boolean {
+  return existsSync(join(cacheRoot(), entryName(readRecipe())))
+}
+
+function entryName({ text, init }: RecipeFiles): string {
+  return `guest-${cacheKey([LAYOUT, text, init])}`
 }
 
 async function build(folder: string, { recipe, init }: RecipeFiles, options: PrepareOptions): Promise<void> {

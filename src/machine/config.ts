@@ -7,6 +7,7 @@ import { checkDevices } from './device/check-devices.ts'
 import type { DeviceConfig } from './device/kinds.ts'
 import { planFirmware } from './firmware.ts'
 import type { IommuConfig } from './iommu-config.ts'
+import type { IommuPlan } from './iommu-plan.ts'
 
 export type { BootProtocol } from '../boot/kernel.ts'
 
@@ -55,15 +56,20 @@ export interface MachineConfig {
   readonly debug?: (message: string) => void
 }
 
-/** Checks `config` and decides what goes where in guest memory; throws `BadInput`. */
-export function planMachine(config: MachineConfig): BootPlan {
+/** What goes where in guest memory, and the IOMMU as the guest's firmware describes it. */
+export interface MachinePlan extends BootPlan {
+  readonly iommu: IommuPlan | undefined
+}
+
+/** Checks `config` and plans the machine; throws `BadInput`. */
+export function planMachine(config: MachineConfig): MachinePlan {
   const { memoryMiB, cpus, kernel, initrd, devices = [] } = config
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS)
     throw new BadInput(`a machine has 1 to ${MAX_CPUS} vCPUs, not ${cpus}: change -c`)
   if (!Number.isInteger(memoryMiB) || memoryMiB < MIN_MEMORY_MIB || memoryMiB > MAX_MEMORY_MIB)
     throw new BadInput(`memory must be ${MIN_MEMORY_MIB} to ${MAX_MEMORY_MIB} MiB, not ${memoryMiB}: change -m`)
   checkDevices(devices)
-  const { rsdp, segments, deviceTree } = planFirmware(config)
+  const { rsdp, segments, deviceTree, iommu } = planFirmware(config)
   const plan = planBoot({
     image: kernel.image,
     imageName: kernel.name,
@@ -75,7 +81,7 @@ export function planMachine(config: MachineConfig): BootPlan {
     rsdp,
     ...(deviceTree === undefined ? {} : { deviceTree }),
   })
-  return { ...plan, segments: [...plan.segments, ...segments] }
+  return { ...plan, segments: [...plan.segments, ...segments], iommu }
 }
 
 /** Whether a kernel image is entered by multiboot, so that it is no Linux and takes no words of ours. */

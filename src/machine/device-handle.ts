@@ -21,6 +21,8 @@ export interface DeviceListener {
   /** Whole lines of the IOMMU's trace. */
   iommuTrace(lines: string): void
   iommuEnded(last: IommuEnd): void
+  /** The host wants a passed-through device back. */
+  deviceGone(address: string): void
   failed(message: string): void
 }
 
@@ -122,6 +124,12 @@ export class DeviceHandle {
         break
       case 'iommuEnded':
         this.listener.iommuEnded(message.last)
+        break
+      case 'deviceGone':
+        this.listener.deviceGone(message.address)
+        break
+      case 'deviceFailed':
+        this.listener.failed(message.message)
         break
       case 'event':
         this.listener.event(message.event)

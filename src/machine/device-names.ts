@@ -11,6 +11,7 @@ const PREFIX: Readonly<Record<DeviceConfig['kind'], string>> = {
   network: 'net',
   rng: 'rng',
   share: 'share',
+  vfio: 'vfio',
   vsock: 'vsock',
 }
 
@@ -23,6 +24,11 @@ export function deviceNames(devices: readonly Pick<DeviceConfig, 'kind'>[]): rea
   return devices.map(
     ({ kind }, index) => `${PREFIX[kind]}${devices.slice(0, index).filter(device => device.kind === kind).length}`,
   )
+}
+
+/** Whether devices of that kind stay out from behind a bridge to a conventional bus (slots.ts). */
+export function isExpress(kind: DeviceConfig['kind']): boolean {
+  return kind === 'vfio'
 }
 
 /**

@@ -3,7 +3,7 @@
  * sleeps in epoll_wait otherwise.
  */
 import { createPci, createPlatform, type Platform } from '../arch/devices.ts'
-import { BadInput } from '../base/errors.ts'
+import { BadInput, HostError } from '../base/errors.ts'
 import { Bus } from '../bus/bus.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import { EPOLLIN, EventLoop } from '../host/event-loop.ts'
@@ -11,18 +11,20 @@ import { EventFd } from '../host/eventfd.ts'
 import { Vm } from '../kvm/vm.ts'
 import { viewRam } from '../memory/ram.ts'
 import { ByteRing } from './byte-ring.ts'
-import type { DeviceEnvironment } from './device/environment.ts'
+import type { MachineEnvironment } from './device/environment.ts'
 import { type DeviceCommand, takeCommands } from './device-commands.ts'
 import { DeviceControl, DeviceRequest } from './device-control.ts'
 import { KvmPciHost } from './interrupts.ts'
 import type { IommuEnd } from './iommu-view.ts'
 import { Mailbox, Op, type Request, Sleep } from './mailbox.ts'
+import { MemorySlots } from './memory-slots.ts'
 import type { FromDevices, StartDevices } from './messages.ts'
+import { isMmioCommand, mmioCommand } from './mmio-commands.ts'
+import { type DevicesMaker, loadDevices, type PciDevices } from './pci-devices.ts'
 import { Poller } from './poller.ts'
 import { type DeviceWork, runRounds } from './rounds.ts'
 import { RouteTable } from './routes.ts'
 import { Timers } from './timers.ts'
-import { loadVirtio, type VirtioDevices, type VirtioMaker } from './virtio-devices.ts'
 
 // The web's Worker, not node:worker_threads: it starts 16 ms sooner (test/bench/start.ts).
 declare const self: Worker
@@ -54,7 +56,7 @@ class DeviceLoop implements DeviceWork {
   private readonly ports: Bus
   private readonly mmio: Bus
   private readonly platform: Platform
-  private readonly virtio: VirtioDevices
+  private readonly devices: PciDevices
   /** One request, reused. */
   private readonly request: Request = { op: 0, size: 0, address: 0, low: 0, high: 0 }
   private readonly value = new DataView(new ArrayBuffer(8))
@@ -68,7 +70,7 @@ class DeviceLoop implements DeviceWork {
     if (ready > 0) this.poller.woken()
   }
 
-  constructor(start: StartDevices, makeVirtio: VirtioMaker) {
+  constructor(start: StartDevices, makeDevices: DevicesMaker) {
     const { shared } = start
     // Closed in reverse order, also when building the rest fails.
     using opened = new DisposableStack()
@@ -119,7 +121,7 @@ class DeviceLoop implements DeviceWork {
     // Each vCPU has one, and one is for this thread.
     const spare = navigator.hardwareConcurrency > start.cpus
     this.poller = new Poller(spare, () => this.control.pending || this.mailboxes.some(mailbox => mailbox.pending))
-    const environment: DeviceEnvironment = {
+    const environment: MachineEnvironment = {
       loop: this.loop,
       timers: this.timers,
       memory: viewRam(start.ram.blocks),
@@ -130,14 +132,19 @@ class DeviceLoop implements DeviceWork {
         inputRoom: port => tell({ type: 'portInputRoom', port }),
         guestOpened: (port, isOpen) => tell({ type: 'portOpened', port, isOpen }),
       },
+      vfioNotices: {
+        deviceGone: address => tell({ type: 'deviceGone', address }),
+        deviceFailed: message => tell({ type: 'deviceFailed', message }),
+      },
+      guestSpace: new MemorySlots(this.vm, start.ram.blocks.length),
       warn,
     }
     const iommuNotices = {
       trace: (lines: string) => tell({ type: 'iommuTrace', lines }),
       ended: (last: IommuEnd) => tell({ type: 'iommuEnded', last }),
     }
-    this.virtio = makeVirtio(pci, host, this.poller, environment, iommuNotices)
-    opened.use(this.virtio)
+    this.devices = makeDevices(pci, host, this.poller, environment, iommuNotices)
+    opened.use(this.devices)
     pci.start()
     this.routes.setPorts(this.ports.ranges())
     this.loop.watch(this.doorbell.fd, EPOLLIN, () => this.doorbell.take())
@@ -220,12 +227,12 @@ class DeviceLoop implements DeviceWork {
     const requests = this.control.take()
     if ((requests & DeviceRequest.outputRoom) !== 0) {
       for (const port of this.platform.serial) port.outputReady()
-      this.virtio.consoleOutputRoom()
+      this.devices.consoleOutputRoom()
     }
     if ((requests & DeviceRequest.sendBreak) !== 0) this.platform.serial[0]?.sendBreak()
     if ((requests & DeviceRequest.input) !== 0) {
       for (const index of this.consoles.keys()) this.receive(index)
-      this.virtio.consoleInput()
+      this.devices.consoleInput()
     }
     if ((requests & DeviceRequest.powerButton) !== 0) this.platform.pressPowerButton()
     if ((requests & DeviceRequest.command) !== 0)
@@ -235,7 +242,9 @@ class DeviceLoop implements DeviceWork {
 
   private execute({ id, method, params }: DeviceCommand): void {
     try {
-      this.virtio.command(method, params, result => tell({ type: 'answer', id, result }))
+      const answer = (result: unknown) => tell({ type: 'answer', id, result })
+      if (isMmioCommand(method)) answer(mmioCommand(this.mmio, method, params))
+      else this.devices.command(method, params, answer)
     } catch (error) {
       if (!(error instanceof BadInput)) throw error
       tell({ type: 'refusal', id, message: error.message })
@@ -277,10 +286,17 @@ function tell(message: FromDevices): void {
 }
 
 async function serve(start: StartDevices): Promise<void> {
-  const virtio = await loadVirtio(start.devices, start)
-  using loop = new DeviceLoop(start, virtio)
+  const makeDevices = await loadDevices(start.devices, start)
+  using loop = new DeviceLoop(start, makeDevices)
   tell({ type: 'ready' })
   runRounds(loop)
+}
+
+/** What the host or the user is to blame for has its sentence; anything else is our own fault. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const isKnown = error instanceof BadInput || error instanceof HostError
+  return isKnown ? error.message : (error.stack ?? error.message)
 }
 
 self.onmessage = async ({ data: start }: MessageEvent<StartDevices>) => {
@@ -289,6 +305,6 @@ self.onmessage = async ({ data: start }: MessageEvent<StartDevices>) => {
     // The last word: the main thread ends this one when it hears it, so everything has been given back by then.
     tell({ type: 'stopped' })
   } catch (error) {
-    tell({ type: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+    tell({ type: 'failed', message: describe(error) })
   }
 }

@@ -3,9 +3,11 @@
  * and what is asked about both.
  */
 import type { Pci } from '../arch/devices.ts'
+import type { EndpointBackend } from '../iommu/endpoint-backend.ts'
 import { Iommu } from '../iommu/iommu.ts'
-import { type DmaSpace, IdentitySpace } from '../memory/dma-space.ts'
+import { Access, type DmaSpace, IdentitySpace } from '../memory/dma-space.ts'
 import type { PciHost } from '../pci/host.ts'
+import type { HostFault } from '../vfio/host-fault-text.ts'
 import { VirtioIommu } from '../virtio/iommu.ts'
 import { VirtioPci } from '../virtio/pci.ts'
 import type { QueuePoller } from '../virtio/queue-poller.ts'
@@ -40,6 +42,8 @@ export interface IommuHost {
   readonly notices: IommuNotices
   /** Offers VIRTIO_F_RING_PACKED. */
   readonly packedRings: boolean
+  /** What follows an endpoint's translation outside this program; undefined: nothing. */
+  backendOf?(endpoint: number): EndpointBackend | undefined
 }
 
 /** See above. */
@@ -53,10 +57,13 @@ export class IommuDevices {
     private readonly plan: IommuStart,
     private readonly surroundings: IommuHost,
   ) {
-    const { host, poller, environment, notices, packedRings } = surroundings
+    const { host, poller, environment, notices, packedRings, backendOf } = surroundings
     const { memory, loop, timers, debug, warn } = environment
-    const iommu = new Iommu({ ...plan.options, memory })
-    for (const endpoint of plan.topology.endpoints) iommu.addEndpoint(endpoint)
+    const iommu = new Iommu({ ...plan.options, memory, warn })
+    for (const endpoint of plan.topology.endpoints) {
+      const backend = backendOf?.(endpoint.id)
+      iommu.addEndpoint({ ...endpoint, ...(backend === undefined ? {} : { backend }) })
+    }
     this.iommu = iommu
     this.batch = new TraceBatch({
       send: notices.trace,
@@ -96,6 +103,13 @@ export class IommuDevices {
     const { space, name } = endpoint
     const debug = (message: string) => environment.debug(`${name}: ${message}`)
     return { space, host: new TranslatedInterrupts(host, space, debug), accessPlatform: true }
+  }
+
+  /** The host's IOMMU refused an access of the device at `index` of the configuration; false: it is not behind this. */
+  reportHostFault(index: number, { access, iova, reason }: HostFault): boolean {
+    const id = this.plan.endpointOf[index]
+    if (id === undefined) return false
+    return this.iommu.reportHostFault(id, { access: Access[access], address: iova, detail: reason })
   }
 
   /** Answers a request of the main thread; throws `BadInput`. */

@@ -19,7 +19,7 @@ const MAX_DOMAIN = 2 ** 32 - 1
 const DEFAULT_PROBE_SIZE = 512
 const MAX_PROBE_SIZE = 2 ** 16
 /** So that the tail behind the properties is aligned. */
-const PROBE_ALIGNMENT = 8
+export const PROBE_ALIGNMENT = 8
 const DEFAULT_MAPPINGS = 2 ** 20
 const MAX_MAPPINGS = 2 ** 24
 

@@ -10,7 +10,7 @@ import type { Range } from '../iommu/iommu.ts'
 import type { ReservedRegion } from '../iommu/reserved-region.ts'
 import type { IommuTopology, TopologyEndpoint } from '../iommu/topology.ts'
 import type { DeviceConfig } from './device/kinds.ts'
-import { deviceNames, outsideIommu } from './device-names.ts'
+import { deviceNames, isExpress, outsideIommu } from './device-names.ts'
 import type { IommuConfig } from './iommu-config.ts'
 import { IOMMU_DEVICE, planPlaces, requesterIds, type SlotOptions } from './slots.ts'
 
@@ -39,7 +39,12 @@ export function machineTopology(
       (iommu.endpoints === 'all' || iommu.endpoints.includes(names[index] as string)) &&
       outsideIommu(kind) === undefined,
   )
-  const places = planPlaces(devices.length, options, isBehind)
+  const places = planPlaces(
+    devices.length,
+    options,
+    isBehind,
+    devices.map(({ kind }) => isExpress(kind)),
+  )
   const ids = requesterIds(places, options)
 
   const below = names.filter((_, index) => places[index] === 'bridge')

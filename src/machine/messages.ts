@@ -88,6 +88,8 @@ export type FromDevices =
   | { readonly type: 'warning'; readonly message: string }
   | { readonly type: 'iommuTrace'; readonly lines: string }
   | { readonly type: 'iommuEnded'; readonly last: IommuEnd }
+  | { readonly type: 'deviceGone'; readonly address: string }
+  | { readonly type: 'deviceFailed'; readonly message: string }
   | { readonly type: 'answer'; readonly id: number; readonly result: unknown }
   | { readonly type: 'refusal'; readonly id: number; readonly message: string }
   | { readonly type: 'stopped' }

@@ -24,14 +24,20 @@ export interface SlotOptions {
 
 /**
  * The place of each device. `isBehind` says of each device whether it is behind the IOMMU; absent: there is none. With
- * one, devices that it does not translate for stay out from behind the bridge, where it could not tell them from others.
+ * one, devices that it does not translate for stay out from behind the bridge, where it could not tell them from others;
+ * so do those that are PCI Express to their drivers (`isExpress`), as that bus is none.
  */
-export function planPlaces(count: number, options: SlotOptions, isBehind?: readonly boolean[]): readonly Place[] {
+export function planPlaces(
+  count: number,
+  options: SlotOptions,
+  isBehind?: readonly boolean[],
+  isExpress: readonly boolean[] = [],
+): readonly Place[] {
   if (options.rootPorts && options.pciBridge)
     throw new BadInput('devices are behind root ports or behind a bridge, not both: leave one of them out')
   const place = (index: number): Place => {
     if (options.rootPorts) return 'port'
-    return options.pciBridge && isBehind?.[index] !== false ? 'bridge' : 'root'
+    return options.pciBridge && isBehind?.[index] !== false && isExpress[index] !== true ? 'bridge' : 'root'
   }
   const places = Array.from({ length: count }, (_, index) => place(index))
   const below = places.filter(at => at === 'bridge').length

@@ -34,11 +34,17 @@ export async function privateProgram(
   instead: string,
   progress: Progress = terminalProgress(process.stderr),
 ): Promise<string> {
-  const name = basename(program.path)
-  const entry = await cacheEntry(cacheRoot(), `${name}-${cacheKey([FORMAT, JSON.stringify(program)])}`, folder =>
-    build(folder, program, instead, progress),
-  )
-  return join(entry, name)
+  const entry = await cacheEntry(cacheRoot(), entryName(program), folder => build(folder, program, instead, progress))
+  return join(entry, basename(program.path))
+}
+
+/** Whether `privateProgram` has nothing to fetch. */
+export function isProgramPrepared(program: PackagedProgram): boolean {
+  return existsSync(join(cacheRoot(), entryName(program)))
+}
+
+function entryName(program: PackagedProgram): string {
+  return `${basename(program.path)}-${cacheKey([FORMAT, JSON.stringify(program)])}`
 }
 
 async function build(folder: string, program: PackagedProgram, instead: string, progress: Progress): Promise<void> {

@@ -14,6 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'bulkhead-micro-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 const KERNEL = join(folder, 'spin')
 const MARK = 0x20_0000
+const ECAM = 0xe000_0000
 // Spins after it has left a mark in memory and told so.
 const code = new Assembler().set(MARK, 0x4b4c_5542).print('spinning\n')
 const SPIN = code.here
@@ -94,7 +95,18 @@ describeUnless(missingKvm(), 'an instance that runs', () => {
     expect((await told('debug', 'guest', '-d', `${CODE}`, ...words)).split('\n')).toHaveLength(5)
   })
 
+  it('reads and writes registers of devices', async () => {
+    // The interrupt line of the host bridge is for software to use.
+    const line = `0x${(ECAM + 0x3c).toString(16)}`
+    expect(await told('debug', 'guest', '--mmio', `${line},1=0x5a`)).toBe('')
+    expect(await told('debug', 'guest', '--mmio', `${line},1`)).toBe('0x5a\n')
+    expect(JSON.parse(await told('debug', 'guest', '--mmio', line, '--json'))).toEqual({
+      mmio: { address: line, value: '0x5a' },
+    })
+  })
+
   it.each([
+    [['debug', 'guest', '--mmio', '0x1000'], 'no device has 4 bytes of registers at 0x1000'],
     [['debug', 'guest', '--vcpu', '1'], 'the guest has vCPUs 0 to 0'],
     [['debug', 'guest', '--memory', '0x1000000,1'], 'are not all guest memory'],
     [['debug', 'guest', '--memory', '0xffffffffffffffff,1'], 'are not all guest memory'],

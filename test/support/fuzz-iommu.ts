@@ -1,10 +1,12 @@
 /** The IOMMU device for the fuzzer: near-valid requests, endpoints that are busy at times, and a look at the core's state. */
 import type { Endpoint } from '../../src/iommu/endpoint.ts'
 import { Iommu } from '../../src/iommu/iommu.ts'
+import { Outcome } from '../../src/iommu/outcome.ts'
 import type { DmaUser } from '../../src/memory/dma-space.ts'
 import { Extents } from '../../src/memory/extents.ts'
 import { VirtioIommu } from '../../src/virtio/iommu.ts'
 import { attachRequest, detachRequest, MSI, mapRequest, probeRequest, unmapRequest } from './iommu-device.ts'
+import { ModelBackend } from './model-backend.ts'
 import type { Random } from './random.ts'
 import { VirtioMemory } from './virtio-memory.ts'
 
@@ -60,7 +62,13 @@ export class FuzzIommu {
       limits: LIMITS,
       doorbells: [MSI],
     })
-    this.users = IDS.map(id => new FuzzUser(this.iommu.addEndpoint({ id, name: `e${id}`, reserved: [MSI] }), random))
+    const backend = new ModelBackend('group')
+    this.users = IDS.map(id => {
+      const hardware = random.below(3) === 0 ? { backend } : {}
+      return new FuzzUser(this.iommu.addEndpoint({ id, name: `e${id}`, reserved: [MSI], ...hardware }), random)
+    })
+    // It has to be able to let its devices through at the start.
+    backend.answer = () => (random.below(20) === 0 ? Outcome.deviceError : Outcome.ok)
     this.device = new VirtioIommu({
       name: 'iommu',
       iommu: this.iommu,

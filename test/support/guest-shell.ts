@@ -1,4 +1,4 @@
-/** A guest that runs shell commands one by one while a test looks at it from outside. */
+/** A guest, or the emulated host, that runs shell commands one by one while a test looks at it from outside. */
 import type { CliResult, CliRun, Place } from './bulkhead.ts'
 import { BOOT_LIMIT_MS, factsOf, startGuest } from './linux-guest.ts'
 
@@ -15,6 +15,11 @@ const LOOP = `
 `
 const LIMIT_MS = 4 * BOOT_LIMIT_MS
 
+/** A shell script that takes commands; `prelude` runs first, and its functions are there for them. */
+export function commandLoop(prelude: string): string {
+  return `${prelude}\n${LOOP}`
+}
+
 /**
  * See above.
  *
@@ -29,9 +34,14 @@ export class GuestShell {
   private constructor(readonly process: CliRun) {}
 
   /** Boots; `prelude` runs first, and its functions are there for the commands. */
-  static async start(place: Place, words: readonly string[], prelude: string): Promise<GuestShell> {
-    const all = [...words, '--', 'sh', '-c', `${prelude}\n${LOOP}`]
-    const shell = new GuestShell(startGuest(place, all, { stdin: null, timeoutMs: LIMIT_MS }))
+  static start(place: Place, words: readonly string[], prelude: string): Promise<GuestShell> {
+    const all = [...words, '--', 'sh', '-c', commandLoop(prelude)]
+    return GuestShell.attach(startGuest(place, all, { stdin: null, timeoutMs: LIMIT_MS }))
+  }
+
+  /** Gives commands to a `commandLoop` that was started elsewhere, its input left open. */
+  static async attach(process: CliRun): Promise<GuestShell> {
+    const shell = new GuestShell(process)
     // Whoever waits for the guest hears of its end; a test that ended before is not concerned.
     shell.process.result.catch(() => {})
     await shell.process.saw('shell is ready.')

@@ -5,10 +5,11 @@
  */
 
 import type { Endpoint } from '../../src/iommu/endpoint.ts'
+import type { EndpointBackend } from '../../src/iommu/endpoint-backend.ts'
 import type { Untimed } from '../../src/iommu/events.ts'
 import type { Fault } from '../../src/iommu/fault.ts'
 import { Iommu, type IommuOptions, type Range } from '../../src/iommu/iommu.ts'
-import { Outcome } from '../../src/iommu/outcome.ts'
+import { Outcome, outcomeName } from '../../src/iommu/outcome.ts'
 import type { ReservedRegion } from '../../src/iommu/reserved-region.ts'
 import { Access, type DmaUser } from '../../src/memory/dma-space.ts'
 import { Extents } from '../../src/memory/extents.ts'
@@ -31,9 +32,15 @@ export interface IommuCore {
 export interface IommuCoreOptions extends Partial<IommuOptions> {
   /** Of "disk"; "net" has none. */
   readonly reserved?: readonly ReservedRegion[]
+  /** What translates for "disk", and for "net". */
+  readonly backends?: readonly [EndpointBackend | undefined, EndpointBackend | undefined]
 }
 
-export function iommuCore({ reserved = [MSI], ...options }: IommuCoreOptions = {}): IommuCore {
+export function iommuCore({
+  reserved = [MSI],
+  backends = [undefined, undefined],
+  ...options
+}: IommuCoreOptions = {}): IommuCore {
   const window = (start: number) => ({ start, bytes: new Uint8Array(WINDOW) })
   const memory = new GuestMemory([window(0), window(WINDOW), window(2 ** 32)])
   const iommu = new Iommu({
@@ -50,8 +57,9 @@ export function iommuCore({ reserved = [MSI], ...options }: IommuCoreOptions = {
   const events: Untimed[] = []
   iommu.onFault = fault => faults.push(fault)
   iommu.tracer = event => events.push(event)
-  const disk = iommu.addEndpoint({ id: DISK, name: 'disk', reserved })
-  const net = iommu.addEndpoint({ id: NET, name: 'net', reserved: [] })
+  const [ofDisk, ofNet] = backends.map(backend => (backend === undefined ? {} : { backend }))
+  const disk = iommu.addEndpoint({ id: DISK, name: 'disk', reserved, ...ofDisk })
+  const net = iommu.addEndpoint({ id: NET, name: 'net', reserved: [], ...ofNet })
   return { iommu, disk, net, faults, events }
 }
 
@@ -70,9 +78,7 @@ export function answers(call: (done: (outcome: Outcome) => void) => void): reado
 }
 
 /** For people. */
-export function nameOf(outcome: Outcome): string {
-  return Object.entries(Outcome).find(([, value]) => value === outcome)?.[0] ?? `${outcome}`
-}
+export const nameOf = outcomeName
 
 /** What an access comes to: extents as [start, length], or undefined if it is refused. */
 export function reach(

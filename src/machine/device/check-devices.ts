@@ -25,8 +25,15 @@ export function checkDevices(devices: readonly DeviceConfig[]): void {
   if (twice !== undefined) throw new BadInput(`two shares have the tag "${twice}": give one of them another`)
   const disks = devices.filter(device => device.kind === 'disk')
   checkDisks(disks)
+  const addresses = devices.flatMap(device => (device.kind === 'vfio' ? [device.address] : []))
+  const again = addresses.find((address, index) => addresses.indexOf(address) !== index)
+  if (again !== undefined) throw new BadInput(`the host's device ${again} is given twice: leave one of them out`)
+  const hasBalloon = devices.some(({ kind }) => kind === 'balloon')
+  // The host's IOMMU leads to the pages that were there when they were mapped, whatever the guest gave back since.
+  if (hasBalloon && addresses.length > 0)
+    throw new BadInput("a balloon gives memory back that a host's device may write: leave out the balloon, or --vfio")
   // The ring would go on with pages that the guest no longer has.
-  if (devices.some(({ kind }) => kind === 'balloon') && disks.some(({ pinned }) => pinned === true))
+  if (hasBalloon && disks.some(({ pinned }) => pinned === true))
     throw new BadInput('a balloon gives memory back that a pinned disk holds: leave out the balloon, or pinned')
 }
 

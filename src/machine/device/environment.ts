@@ -7,6 +7,7 @@
 import type { EventLoop } from '../../host/event-loop.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { RamBlock } from '../../memory/ram.ts'
+import type { GuestSpace } from '../../vfio/guest-space.ts'
 import type { Timers } from '../timers.ts'
 
 /** How the main thread is told what happens at a port of the virtio console. */
@@ -45,4 +46,19 @@ export interface DeviceEnvironment {
   readonly debug: (message: string) => void
   /** One line that the user should see: a host failure that the guest goes on without. */
   readonly warn: (message: string) => void
+}
+
+/** How the main thread is told of passed-through devices. */
+export interface VfioNotices {
+  /** The host wants the device back; the device thread uses it no more. */
+  deviceGone(address: string): void
+  /** The device failed, and the machine with it. */
+  deviceFailed(message: string): void
+}
+
+/** What all devices of a machine may use, those of the host's among them. */
+export interface MachineEnvironment extends DeviceEnvironment {
+  readonly vfioNotices: VfioNotices
+  /** Where memory of passed-through devices goes. */
+  readonly guestSpace: GuestSpace
 }

@@ -7,6 +7,8 @@ import type { OpenDevice, RamSource } from './environment.ts'
 import type { NetworkConfig } from './network.ts'
 import { openRng, type RngConfig } from './rng.ts'
 import type { ShareConfig } from './share-config.ts'
+import type { VfioResources } from './vfio.ts'
+import type { VfioConfig } from './vfio-config.ts'
 import type { VsockConfig } from './vsock.ts'
 
 /** A device to put into a machine. */
@@ -16,6 +18,7 @@ export type DeviceConfig =
   | NetworkConfig
   | RngConfig
   | ShareConfig
+  | VfioConfig
   | VirtioConsoleConfig
   | VsockConfig
 
@@ -26,6 +29,8 @@ export interface OpenContext {
   readonly ram: RamSource
   /** The plan of the machine's console, whose rings exist since the machine was made. */
   readonly console: ConsolePlan | undefined
+  /** Of a machine with passed-through devices. */
+  readonly vfio: VfioResources | undefined
 }
 
 /** A device's plain data for the device thread, with its kind. */
@@ -56,6 +61,9 @@ async function open(config: DeviceConfig, context: OpenContext): Promise<OpenDev
       return openRng(config)
     case 'share':
       return (await import('./share.ts')).openShare(config)
+    case 'vfio':
+      assert(context.vfio !== undefined, 'a machine with passed-through devices has opened their driver')
+      return context.vfio.open(config)
     case 'vsock':
       return (await import('./vsock.ts')).openVsock(config)
   }

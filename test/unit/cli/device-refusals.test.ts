@@ -50,6 +50,7 @@ const DISKS: readonly [string, readonly string[], string][] = [
   ["an mtu above passt's", ['-n', 'user,mtu=65535'], 'mtu must be 68 to 65520, not 65535'],
   ['an IOMMU for a device that is not there', ['--iommu', 'disk0'], 'no device is called "disk0": '],
   ['an IOMMU for a balloon', ['--balloon', '--iommu', 'balloon0'], 'balloon0 cannot be behind the IOMMU'],
+  ["a host's device twice", ['--vfio', '00:10.0', '--vfio-pci', '0000:00:10.0'], '0000:00:10.0 is given twice'],
   ['an odd granule', ['--iommu', 'all,granule=5K'], 'granule is a power of two from 4K to 1G, not 5120'],
   ['a tap by name and number', ['-n', 'tap,ifname=a,fd=9'], 'leave one of them out'],
 ]
@@ -70,6 +71,12 @@ describe('bulkhead run', () => {
     ['a port that is in use', () => ['-n', `user,forward=${portNumber()}:22`], 'of this host is in use'],
     ['a vsock path in use', () => ['--vsock', `3,${at('used.sock')}`], 'is in use by another process'],
     ['a vsock path that is a file', () => ['--vsock', `3,${DISK}`], 'exists and is no socket'],
+    ['a device that is not there', () => ['--vfio', 'ffff:ff:1f.7'], 'this host has no PCI device ffff:ff:1f.7'],
+    [
+      'a device of the rig',
+      () => ['--vfio', 'edu'],
+      '--vfio edu names a device of the rig, and the guest runs on this',
+    ],
     ['a vsock path in no directory', () => ['--vsock', `3,${at('none')}/sock`], 'there is no directory'],
   ])('refuses %s before it fetches the default guest for KVM', (_, words, phrase) =>
     refuses(['-k', at('linux'), '--host', 'kvm', ...words(), '--', 'true'], phrase),
@@ -77,6 +84,7 @@ describe('bulkhead run', () => {
 
   it.each([
     [['--vsock', '3,guest.sock'], "the rig's sockets cannot be reached from here"],
+    [['--vfio', '01:00.0'], '--vfio 01:00.0 names a device of this host, and the guest runs in the rig'],
     [['-n', 'tap'], "the rig has no tap of this host's"],
     [['-n', 'user,forward=2222:22'], "the rig's ports cannot be reached from here"],
     [['-n', 'user,passt=/usr/bin/passt'], 'the rig has a passt of its own'],

@@ -77,6 +77,20 @@ describe('planMachine', () => {
       ],
       'disk disk.img is given twice',
     ],
+    [
+      "a host's device twice",
+      [
+        { kind: 'vfio', address: '0000:00:10.0' },
+        { kind: 'vfio', address: '0000:00:11.0' },
+        { kind: 'vfio', address: '0000:00:10.0' },
+      ],
+      "the host's device 0000:00:10.0 is given twice",
+    ],
+    [
+      "a balloon beside a host's device",
+      [{ kind: 'vfio', address: '0000:00:10.0' }, { kind: 'balloon' }],
+      'leave out the balloon, or --vfio',
+    ],
   ] satisfies [string, DeviceConfig[], string][])('refuses %s', (_, devices, message) => {
     expect(() => planMachine(config({ devices }))).toThrow(BadInput)
     expect(() => planMachine(config({ devices }))).toThrow(message)

@@ -8,7 +8,7 @@ import { Random } from '../../support/random.ts'
 const MIB = 2 ** 20
 const DOORBELLS = [{ start: 0xfee0_0000, end: 0xfeef_ffff }]
 const MSI = { kind: 'msi', start: 0xfee0_0000, end: 0xfeef_ffff }
-const KINDS = ['disk', 'network', 'rng', 'console', 'balloon', 'share', 'vsock'] as const
+const KINDS = ['disk', 'network', 'rng', 'console', 'balloon', 'share', 'vfio', 'vsock'] as const
 
 const devices = (...kinds: readonly (typeof KINDS)[number][]) => kinds.map(kind => ({ kind }))
 const options = (change: Partial<TopologyOptions> = {}): TopologyOptions => ({

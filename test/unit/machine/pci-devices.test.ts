@@ -3,11 +3,11 @@ import { createPci } from '../../../src/arch/devices.ts'
 import { BadInput } from '../../../src/base/errors.ts'
 import { Bus } from '../../../src/bus/bus.ts'
 import { EventLoop } from '../../../src/host/event-loop.ts'
-import type { DeviceEnvironment } from '../../../src/machine/device/environment.ts'
+import type { MachineEnvironment } from '../../../src/machine/device/environment.ts'
 import { type IommuStart, planIommu } from '../../../src/machine/iommu-plan.ts'
 import type { IommuEnd } from '../../../src/machine/iommu-view.ts'
+import { type DevicesOptions, loadDevices } from '../../../src/machine/pci-devices.ts'
 import { Timers } from '../../../src/machine/timers.ts'
-import { loadVirtio, type VirtioOptions } from '../../../src/machine/virtio-devices.ts'
 import { FakePciHost } from '../../support/pci-host.ts'
 import { VirtioMemory } from '../../support/virtio-memory.ts'
 
@@ -44,7 +44,7 @@ function iommuStart(endpoints: readonly string[]): IommuStart {
 }
 
 /** What a device thread has, and two entropy devices. */
-async function bench(options: VirtioOptions = PLAIN) {
+async function bench(options: DevicesOptions = PLAIN) {
   const host = new FakePciHost()
   const [ports, mmio] = [new Bus('port'), new Bus('mmio')]
   const pci = createPci({ ports, mmio, host, onReset: () => {} })
@@ -55,8 +55,8 @@ async function bench(options: VirtioOptions = PLAIN) {
     memory: memory.memory,
     debug: () => {},
     warn: () => {},
-  } as unknown as DeviceEnvironment
-  const make = await loadVirtio([RNG, RNG], options)
+  } as unknown as MachineEnvironment
+  const make = await loadDevices([RNG, RNG], options)
   const poller = { watch: () => false }
   const [lines, ends]: [string[], IommuEnd[]] = [[], []]
   const notices = { trace: (text: string) => lines.push(text), ended: (last: IommuEnd) => ends.push(last) }
@@ -69,7 +69,7 @@ async function bench(options: VirtioOptions = PLAIN) {
   return { host, mmio, build, idAt, lines, ends }
 }
 
-describe('loadVirtio', () => {
+describe('loadDevices', () => {
   it.each([
     { packedRings: false, offered: 0 },
     { packedRings: true, offered: RING_PACKED },
@@ -122,7 +122,7 @@ describe('loadVirtio', () => {
   })
 })
 
-describe('VirtioDevices', () => {
+describe('PciDevices', () => {
   it('answers what is asked of the IOMMU', async () => {
     const { build } = await bench({ ...PLAIN, iommu: iommuStart(['rng1']) })
     const answers: unknown[] = []

@@ -26,6 +26,14 @@ describe('planPlaces', () => {
   })
 
   it.each([
+    { options: BRIDGE, isBehind: undefined, places: ['bridge', 'root'] },
+    { options: BRIDGE, isBehind: [true, true], places: ['bridge', 'root'] },
+    { options: PORTS, isBehind: [true, true], places: ['port', 'port'] },
+  ])('keeps PCI Express off a conventional bus: $places', ({ options, isBehind, places }) => {
+    expect(planPlaces(2, options, isBehind, [false, true])).toEqual(places)
+  })
+
+  it.each([
     { options: ROOT, most: 31, isBehind: undefined },
     { options: ROOT, most: 30, isBehind: [] },
     { options: PORTS, most: 30, isBehind: [] },

@@ -4,15 +4,13 @@ import { DRIVE_SLOTS, driveSlot, type Memory, machineShape, qemuArguments } from
 const PROGRAM = { command: ['qemu'], env: {}, dataFolders: ['/data'] }
 const SPEC = { memoryMiB: 1536, cpus: 2, kernel: '/k', initrd: '/i', params: 'quiet', bunDisk: '/bun.ext4' }
 const PATHS = { socket: (name: string) => `/run/${name}`, console: '/run/console.log' }
+const NOTHING = { drives: [], folders: [], devices: [] }
 
 function argumentsFor(memory: Memory, files: readonly string[] = []): string[] {
-  return qemuArguments(
-    PROGRAM,
-    SPEC,
-    PATHS,
-    memory,
-    files.map(hostPath => ({ hostPath, writable: false })),
-  )
+  return qemuArguments(PROGRAM, SPEC, PATHS, memory, {
+    ...NOTHING,
+    drives: files.map(hostPath => ({ hostPath, writable: false })),
+  })
 }
 
 /** Values of an option that may be given many times. */
@@ -49,10 +47,47 @@ describe('qemuArguments', () => {
 
   it('opens its memory to the servers of shared folders, and gives each folder a device', () => {
     const folders = [{ tag: 'folder0', socket: '/with,comma' }]
-    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'open' }, [], folders)
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'open' }, { ...NOTHING, folders })
     expect(values(args, '-object')).toEqual(['memory-backend-memfd,id=ram,size=1536M,share=on'])
     expect(values(args, '-chardev')).toContain('socket,id=folder0,path=/with,,comma')
     expect(values(args, '-device')).toContain('vhost-user-fs-pci,chardev=folder0,tag=folder0')
+  })
+
+  it('gives devices for guests their places on the root bus, and what is behind them', () => {
+    const devices = [{ kind: 'edu' }, { kind: 'nvme', path: '/d', writable: true }, { kind: 'edu' }] as const
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, devices })
+    expect(values(args, '-device')).toEqual(
+      expect.arrayContaining([
+        'edu,addr=10.0',
+        'nvme,drive=device1,serial=bulkhead-device1,addr=11.0',
+        'edu,addr=13.0',
+      ]),
+    )
+    expect(blockDevices(args).at(-1)).toMatchObject({
+      'node-name': 'device1',
+      'read-only': false,
+      file: { filename: '/d' },
+    })
+  })
+
+  it('puts a network card on a hub with its own, and leaves itself out of the addresses that are given away', () => {
+    const devices = [{ kind: 'e1000e', rom: '/with,comma' }] as const
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, devices })
+    expect(values(args, '-netdev')).toEqual([
+      'user,id=uplink,dhcpstart=10.0.2.16',
+      'hubport,id=uplink-port,hubid=0,netdev=uplink',
+      'hubport,id=network,hubid=0',
+      'hubport,id=device0,hubid=0',
+    ])
+    expect(values(args, '-device')).toContain('e1000e,netdev=device0,romfile=/with,,comma,addr=12.0')
+  })
+
+  it('refuses drives that would get into the slots of devices for guests', () => {
+    const drives = Array.from({ length: 12 }, (_, index) => ({ hostPath: `/f${index}`, writable: false }))
+    const devices = [{ kind: 'edu' }] as const
+    expect(() => qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, drives, devices })).toThrow(
+      'room for 11 drives',
+    )
   })
 
   it('has a network of its own, so that a saved state fits jobs with and without', () => {
@@ -79,7 +114,8 @@ describe('qemuArguments', () => {
   })
 
   it('opens a writable file for writing, with a lock, and lets it have holes', () => {
-    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, [{ hostPath: '/d', writable: true }])
+    const drives = [{ hostPath: '/d', writable: true }]
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, drives })
     expect(blockDevices(args)[1]).toMatchObject({ 'read-only': false, file: { locking: 'auto' } })
     expect(blockDevices(args)[1]).toMatchObject({ discard: 'unmap', file: { discard: 'unmap' } })
   })

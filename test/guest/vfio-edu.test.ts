@@ -1,0 +1,162 @@
+/**
+ * An edu device behind the IOMMU of a Linux guest, driven by a program there through VFIO: what it may reach it reaches,
+ * and of what it may not no byte changes. Stray transfers are started from outside while the guest is paused, so that all
+ * of its memory can be compared.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SETUP_LIMIT_MS } from '../support/linux-guest.ts'
+import { describeUnless } from '../support/skip.ts'
+import { missingVfioEdu, startEduHost } from '../support/vfio-edu.ts'
+import type { VfioHost } from '../support/vfio-guest.ts'
+
+const OPTIONS = '-m 160 --iommu vfio0,bypass=off --vfio 00:10.0,bind --disk $file1,ro'
+/** Of the host's memory: must stay as it is. */
+const CANARY_BYTES = 100 * 2 ** 20
+const COUNT = 2048
+/** edu reaches no more. */
+const EDU_END = 2 ** 28
+/** edu's command register, and what starts a transfer to memory. */
+const COMMAND_OFFSET = 0x98
+const START_IN = 3
+
+/** Started while the guest is paused. By what they are to reach, with commands before and the address. */
+const STRAYS = [
+  { what: 'an address that nobody mapped', before: '', address: () => '0x900000' },
+  { what: 'where its driver has memory, past the mapping', before: '', address: () => '0x210000' },
+  { what: "the guest-physical address of the driver's memory", before: '', address: places => places['own'] },
+  { what: "the physical address of the host's memory", before: '', address: places => places['host'] },
+  { what: 'what was unmapped', before: 'unmap a 0x200000 0x10000', address: () => '0x200000' },
+  { what: 'what is mapped for reading', before: 'map a n 0x200000 0 0x10000 r', address: () => '0x200000' },
+] satisfies {
+  readonly what: string
+  readonly before: string
+  readonly address: (places: Readonly<Record<string, string>>) => string | undefined
+}[]
+
+describeUnless(missingVfioEdu(), 'an edu device behind the IOMMU of a guest', () => {
+  let host: VfioHost
+  /** Addresses: of the device's registers, of a page of the guest's own, and of the host's memory. */
+  let places: Readonly<Record<string, string>>
+  const inGuest = (commands: string) => host.inGuest('guest', `edu "${commands}"`)
+  const onHost = (commands: string) => host.facts(`edu "${commands}"`)
+
+  beforeAll(async () => {
+    host = await startEduHost(1)
+    // The hypervisor tells the guest of faults that it hears of, in the guest's memory: not where every byte counts.
+    await host.output('mv /dev/kmsg /dev/kmsg.away')
+    await host.startGuest('guest', OPTIONS)
+    await host.output('mv /dev/kmsg.away /dev/kmsg')
+  }, SETUP_LIMIT_MS)
+  afterAll(() => host?.[Symbol.asyncDispose]())
+
+  describe.sequential('which a program drives', () => {
+    it('has no memory pinned but what is mapped', async () => {
+      expect(await host.facts('echo "locked: $(locked guest)"')).toEqual({ locked: '0' })
+      const mapped = await inGuest(`
+        container a
+        memory m 0x10000
+        memory n 0x10000
+        device: device x $(edus) a
+        map a m 0x100000
+        map a n 0x200000`)
+      expect(mapped).toEqual({ device: 'ok' })
+      expect(await host.facts('echo "locked: $(locked guest)"')).toEqual({ locked: '128' })
+    })
+
+    it('computes, and interrupts by MSI', async () => {
+      const facts = await inGuest(`
+        factorial: factorial x 6
+        irq: irq x msi
+        raise x 5
+        raised: await x 5000
+        more: await x 100`)
+      expect(facts).toEqual({ factorial: '720', irq: 'ok', raised: '0x5', more: 'none' })
+    })
+
+    it('moves data out and in, and interrupts when it is done', async () => {
+      const facts = await inGuest(`
+        pattern m 1
+        out: dma x out 0x100000 ${COUNT} irq
+        outDone: await x 5000
+        in: dma x in 0x200000 ${COUNT} irq
+        inDone: await x 5000
+        wrong: check n 1 0 ${COUNT}
+        changedBehind: check n 0 ${COUNT}
+        changedSource: check m 1`)
+      const done = { out: 'ok', outDone: '0x100', in: 'ok', inDone: '0x100' }
+      expect(facts).toEqual({ ...done, wrong: '0', changedBehind: '0', changedSource: '0' })
+    })
+
+    it('is ready to go astray, beside memory of the host and a copy of all memory of the guest', async () => {
+      const own = await inGuest('pattern n 0\n own: physical n')
+      const bar = await host.inGuest('guest', 'read bar rest </sys/bus/pci/devices/$(edus)/resource; echo "bar: $bar"')
+      const kept = await onHost(`
+        memory canary ${CANARY_BYTES}
+        pattern canary 7
+        host: physical canary 0 ${CANARY_BYTES} ${EDU_END}
+        ram: keep ram $(ram guest)`)
+      expect(kept).toMatchObject({ host: expect.stringMatching(/^0x/), ram: 'ok' })
+      places = { ...own, ...bar, ...kept }
+    })
+
+    /** Has it write, started from outside, with the guest paused; tells what became of that. */
+    const stray = async (before: string, address: string | undefined) => {
+      const command = `$((${places['bar']} + ${COMMAND_OFFSET})),4`
+      await inGuest(`${before}\n prepare x in ${address} ${COUNT}`)
+      return await host.facts(`
+        bulkhead pause guest
+        edu 'again ram'
+        before=$(refusals 00:10.0 ${address})
+        bulkhead debug guest --mmio ${command}=${START_IN}
+        usleep 300000
+        echo "command: $(bulkhead debug guest --mmio ${command})"
+        echo "refusals: $(($(refusals 00:10.0 ${address}) - before))"
+        edu 'guest: changes ram
+        host: check canary 7'
+        bulkhead resume guest`)
+    }
+
+    it.each(STRAYS)('changes no byte anywhere when it writes to $what', async ({ before, address }) => {
+      const { command, ...facts } = await stray(before, address(places))
+      expect(facts).toEqual({ refusals: '1', guest: '0', host: '0' })
+      // It was done with the transfer.
+      expect(command).toMatch(/0*2$/)
+    })
+
+    it('changes the bytes that it writes to a mapped address, and no others', async () => {
+      const { command, ...facts } = await stray('unmap a 0x200000 0x10000\n map a n 0x200000', '0x200000')
+      const first = Number(places['own'])
+      const last = first + COUNT - 1
+      const guest = `${COUNT} 0x${first.toString(16)} 0x${last.toString(16)}`
+      expect(facts).toEqual({ refusals: '0', guest, host: '0' })
+      expect(command).toMatch(/0*2$/)
+    })
+
+    it('does as it should after all that', async () => {
+      const facts = await inGuest(`
+        wrong: check n 1 0 ${COUNT}
+        out: dma x out 0x100000 ${COUNT} irq
+        outDone: await x 5000`)
+      expect(facts).toEqual({ wrong: '0', out: 'ok', outDone: '0x100' })
+    })
+
+    it('can be used by another program when the hypervisor is killed in the middle of a transfer', async () => {
+      await inGuest(`prepare x in 0x200000 ${COUNT}\n start x in`)
+      await host.output('crash guest')
+      const facts = await host.facts(`
+        edu 'memory m 0x10000
+        container a
+        device: device x 0000:00:10.0 a
+        map a m 0x200000
+        irq: irq x msi
+        out: dma x out 0x200000 ${COUNT} irq
+        done: await x 5000
+        changed: check m 0
+        canary: check canary 7
+        close x'
+        bulkhead vfio unbind 00:10.0
+        echo "driver: $(driver 00:10.0)"`)
+      expect(facts).toEqual({ device: 'ok', irq: 'ok', out: 'ok', done: '0x100', changed: '0', canary: '0', driver: '' })
+    })
+  })
+})

@@ -1,0 +1,86 @@
+/** Two Linux guests on one host, each with an edu device, and neither device reaches the other guest's memory. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { IommuViewState } from '../../src/machine/iommu-view.ts'
+import { SETUP_LIMIT_MS } from '../support/linux-guest.ts'
+import { describeUnless } from '../support/skip.ts'
+import { missingVfioEdu, startEduHost } from '../support/vfio-edu.ts'
+import type { VfioHost } from '../support/vfio-guest.ts'
+
+const OPTIONS = '-m 160 --iommu vfio0,bypass=off --disk $file1,ro'
+const COUNT = 2048
+/** edu reaches no more. */
+const EDU_END = 2 ** 28
+
+/** Both map memory at 0x100000; each also at an address of its own. */
+const GUESTS = [
+  { name: 'one', device: '00:10.0', seed: 1, own: '0x200000', other: 'two' },
+  { name: 'two', device: '00:13.0', seed: 2, own: '0x300000', other: 'one' },
+] as const
+
+describeUnless(missingVfioEdu(), 'two guests with an edu device each', () => {
+  let host: VfioHost
+  /** Of each guest's memory: an address in it as the guest has it, and as the host has one below what edu reaches. */
+  const places: Record<string, Readonly<Record<string, string>>> = {}
+  const inGuest = (name: string, commands: string) => host.inGuest(name, `edu "${commands}"`)
+  const faultsOf = async (name: string) => {
+    const { endpoints } = JSON.parse(await host.output(`state ${name}`)) as IommuViewState
+    return endpoints.reduce((sum, { faults }) => sum + faults, 0)
+  }
+
+  beforeAll(async () => {
+    host = await startEduHost(2)
+    for (const { name, device } of GUESTS) await host.startGuest(name, `${OPTIONS} --vfio ${device},bind`)
+    for (const { name, seed, own } of GUESTS) {
+      const opened = await host.inGuest(
+        name,
+        `edu "container a
+        memory m 0x10000
+        memory n 0x10000
+        pattern m ${seed}
+        device: device x $(edus) a
+        map a m 0x100000
+        map a n ${own}
+        guest: physical n"`,
+      )
+      const kept = await host.facts(`edu "
+        kept: keep ${name} $(ram ${name})
+        share ${name}-ram $(ram ${name})
+        host: physical ${name}-ram 0 0xa000000 ${EDU_END}"`)
+      expect({ ...opened, ...kept }).toMatchObject({ device: 'ok', kept: 'ok', host: expect.stringMatching(/^0x/) })
+      places[name] = { ...opened, ...kept }
+    }
+  }, SETUP_LIMIT_MS)
+  afterAll(() => host?.[Symbol.asyncDispose]())
+
+  it.each(GUESTS)('have the device of guest $name reach its own memory, by an address that both use', async guest => {
+    const { name, seed, own } = guest
+    const facts = await inGuest(
+      name,
+      `out: dma x out 0x100000 ${COUNT}
+      in: dma x in ${own} ${COUNT}
+      wrong: check n ${seed} 0 ${COUNT}
+      beside: check n 0 ${COUNT}`,
+    )
+    expect(facts).toEqual({ out: 'ok', in: 'ok', wrong: '0', beside: '0' })
+    expect(await faultsOf(name)).toBe(0)
+  })
+
+  it.each(GUESTS)('have the device of guest $name reach nothing of guest $other', async ({ name, other }) => {
+    const mapped = GUESTS.find(guest => guest.name === other)!.own
+    const { guest, host: physical } = places[other]!
+    await host.output(`bulkhead pause ${other}; edu 'again ${other}'`)
+    const done = await inGuest(
+      name,
+      `mapped: dma x in ${mapped} ${COUNT}
+      guest: dma x in ${guest} ${COUNT}
+      physical: dma x in ${physical} ${COUNT}`,
+    )
+    expect(done).toEqual({ mapped: 'ok', guest: 'ok', physical: 'ok' })
+    const { changes, ...refusals } = await host.facts(`
+      edu 'changes: changes ${other}'
+      for address in ${mapped} ${guest} ${physical}; do echo "$address: $(refusals ${GUESTS.find(g => g.name === name)!.device} $address)"; done
+      bulkhead resume ${other}`)
+    expect(changes).toBe('0')
+    expect(Object.values(refusals)).toEqual(['1', '1', '1'])
+  })
+})
