@@ -1,6 +1,7 @@
 /**
  * One back end and the endpoints that it stands for: devices of one host group, between which the host's IOMMU does not
- * tell. It lets accesses through only while all of them are to be treated alike.
+ * tell. It lets accesses through only while all of them are to be treated alike: a driver that moves a group to another
+ * domain moves one after the other, and until the last one is there, none reaches anything.
  */
 import type { Domain } from './domain.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -38,14 +39,6 @@ export class BackendGroup {
       place = of
     }
     return place ?? 'block'
-  }
-
-  /** Whether an endpoint may go to a domain with `id`: the others are in none, in the same one, or all are in bypass mode. */
-  admits(moving: Endpoint, id: number, bypass: boolean): boolean {
-    return this.endpoints.every(
-      ({ id: other, domain }) =>
-        other === moving.id || domain === undefined || domain.id === id || (bypass && domain.bypass),
-    )
   }
 }
 

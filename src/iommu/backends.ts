@@ -39,18 +39,6 @@ export class Backends {
     this.groups.set(backend, group)
   }
 
-  /** Whether an endpoint may be attached to the domain `id`, as far as its group is concerned. */
-  admit(endpoint: Endpoint, id: number, bypass: boolean): boolean {
-    const group = this.groupOf(endpoint)
-    if (group === undefined || group.admits(endpoint, id, bypass)) return true
-    const others = group.endpoints.filter(other => other !== endpoint).map(({ name }) => name)
-    this.tell(
-      group,
-      `the host cannot tell ${endpoint.name} from ${others.join(', ')}: they cannot be in different domains`,
-    )
-    return false
-  }
-
   /** Before an endpoint comes to `domain`. When it fails, the back end is where it was, or nowhere. */
   attach(endpoint: Endpoint, domain: Domain, bypass: boolean): Outcome {
     const group = this.groupOf(endpoint)

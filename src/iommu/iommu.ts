@@ -313,7 +313,6 @@ export class Iommu {
     if (domainId < domains.start || domainId > domains.end) return Outcome.range
     // VIRTIO 1.2 §5.13.6.3.2: the flag has to be consistent with a domain that exists.
     if (present !== undefined && present.bypass !== bypass) return Outcome.invalid
-    if (!this.backends.admit(endpoint, domainId, bypass)) return Outcome.unsupported
     if (present === undefined) return Outcome.ok
     const isUsable = endpoint.reserved.every(({ start, end }) => !present.table.search.overlaps(start, end))
     return isUsable ? Outcome.ok : Outcome.unsupported

@@ -16,7 +16,7 @@ import {
   treatments,
   unmap,
 } from '../../support/backend-bench.ts'
-import { answers, DISK, iommuCore, NET } from '../../support/iommu-core.ts'
+import { DISK, iommuCore, NET } from '../../support/iommu-core.ts'
 import { ModelBackend } from '../../support/model-backend.ts'
 
 describe('Iommu.addEndpoint', () => {
@@ -221,24 +221,24 @@ describe('Iommu, with two endpoints of one host group', () => {
   })
 
   it.each([
-    ['to a new domain', false, 2, false, ['unsupported']],
-    ['to a new bypass domain', false, 2, true, ['unsupported']],
-    ['to another bypass domain, beside a bypass domain', true, 2, true, ['ok']],
-    ['to a domain, beside a bypass domain', true, 2, false, ['unsupported']],
-    ['to the same domain', false, 1, false, ['ok']],
-  ])('answers to attaching the second %s', (_, firstBypass, domain, bypass, expected) => {
+    ['a domain', false, 2, false, 'block'],
+    ['a bypass domain', false, 2, true, 'block'],
+    ['a bypass domain, beside another one', true, 2, true, 'bypass'],
+    ['a domain, beside a bypass domain', true, 2, false, 'block'],
+    ['the same domain', false, 1, false, 'translate'],
+  ])('takes the second to %s, and treats both alike', (_, firstBypass, domain, bypass, expected) => {
     const bench = setUp({}, true)
     attach(bench, DISK, 1, firstBypass)
-    expect(attach(bench, NET, domain, bypass)).toEqual(expected)
+    expect(attach(bench, NET, domain, bypass)).toEqual(['ok'])
+    expect(treatments(bench)).toEqual([expected, expected])
   })
 
-  it('says that their domains cannot be different ones', () => {
-    const bench = setUp({}, true)
-    attach(bench, DISK, 1)
+  it('moves both to another domain one after the other, and lets nothing through between', () => {
+    const bench = shared({}, true)
+    attach(bench, DISK, 2)
+    expect([treatments(bench), pages(bench.one)]).toEqual([['block', 'block'], []])
     attach(bench, NET, 2)
-    attach(bench, NET, 2)
-    expect(bench.warnings).toEqual(['group 1: the host cannot tell net from disk: they cannot be in different domains'])
-    expect(bench.iommu.domain(2)).toBeUndefined()
+    expect([treatments(bench), pages(bench.one)]).toEqual([['translate', 'translate'], []])
   })
 })
 

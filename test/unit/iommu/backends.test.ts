@@ -15,7 +15,7 @@ import {
   treatments,
   unmap,
 } from '../../support/backend-bench.ts'
-import { answers, busyUser, DISK, finish, NET } from '../../support/iommu-core.ts'
+import { busyUser, DISK, finish, NET } from '../../support/iommu-core.ts'
 
 describe('Iommu.map, with back ends', () => {
   it('reaches each back end of the domain exactly once', () => {
