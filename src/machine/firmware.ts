@@ -2,6 +2,7 @@
 import { buildFirmware, type Firmware } from '../arch/index.ts'
 import type { MachineConfig } from './config.ts'
 import { isExpress } from './device-names.ts'
+import { hostGroups } from './host-groups.ts'
 import { type IommuPlan, planIommu } from './iommu-plan.ts'
 import { busCount, planPlaces } from './slots.ts'
 
@@ -25,6 +26,7 @@ export function planFirmware(config: FirmwareConfig): FirmwarePlan {
     options,
     plan?.endpointOf.map(id => id !== undefined),
     devices.map(({ kind }) => isExpress(kind)),
+    hostGroups(devices),
   )
   const firmware = buildFirmware({
     cpus,

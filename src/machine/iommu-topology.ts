@@ -9,8 +9,8 @@
 import type { Range } from '../iommu/iommu.ts'
 import type { ReservedRegion } from '../iommu/reserved-region.ts'
 import type { IommuTopology, TopologyEndpoint } from '../iommu/topology.ts'
-import type { DeviceConfig } from './device/kinds.ts'
 import { deviceNames, isExpress, outsideIommu } from './device-names.ts'
+import { type GroupedDevice, hostGroups } from './host-groups.ts'
 import type { IommuConfig } from './iommu-config.ts'
 import { IOMMU_DEVICE, planPlaces, requesterIds, type SlotOptions } from './slots.ts'
 
@@ -28,10 +28,7 @@ export interface MachineTopology {
 }
 
 /** Describes the IOMMU of a machine with `devices`, in the order of their slots; throws `BadInput`. */
-export function machineTopology(
-  devices: readonly Pick<DeviceConfig, 'kind'>[],
-  options: TopologyOptions,
-): MachineTopology {
+export function machineTopology(devices: readonly GroupedDevice[], options: TopologyOptions): MachineTopology {
   const { iommu, doorbells } = options
   const names = deviceNames(devices)
   const isBehind = devices.map(
@@ -44,6 +41,7 @@ export function machineTopology(
     options,
     isBehind,
     devices.map(({ kind }) => isExpress(kind)),
+    hostGroups(devices),
   )
   const ids = requesterIds(places, options)
 

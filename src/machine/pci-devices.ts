@@ -68,6 +68,7 @@ export async function loadDevices(
     options,
     isBehind,
     plans.map(({ kind }) => isExpress(kind)),
+    plans.map(({ kind, plan }) => (kind === 'vfio' ? (plan as VfioPlan).group : undefined)),
   )
   const iommuModule = iommuPlan === undefined ? undefined : await import('./iommu-devices.ts')
   const names = deviceNames(plans)

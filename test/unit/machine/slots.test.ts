@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createPci } from '../../../src/arch/devices.ts'
 import { Bus } from '../../../src/bus/bus.ts'
-import { busCount, planPlaces, positions, requesterIds } from '../../../src/machine/slots.ts'
+import { busCount, planPlaces, positions, requesterIds, type SlotOptions } from '../../../src/machine/slots.ts'
 import { FakePciHost } from '../../support/pci-host.ts'
 import { testBar, testEndpoint } from '../../support/pci-machine.ts'
 import { Random } from '../../support/random.ts'
@@ -46,6 +46,21 @@ describe('planPlaces', () => {
     )
   })
 
+  it.each([
+    { options: ROOT, places: ['root', 0, 'root', 'root', 2] },
+    { options: PORTS, places: ['port', 0, 'port', 'port', 2] },
+    { options: BRIDGE, places: ['root', 0, 'root', 'bridge', 2] },
+  ])('makes functions of one device of what the host cannot tell apart: $places', ({ options, places }) => {
+    const isExpress = [true, true, true, false, true]
+    expect(planPlaces(5, options, undefined, isExpress, [7, 7, 9, undefined, 9])).toEqual(places)
+  })
+
+  it('takes eight functions of a host group, and no more', () => {
+    const groups = (count: number) => Array.from({ length: count }, () => 7)
+    expect(planPlaces(8, ROOT, undefined, [], groups(8))).toEqual(['root', 0, 0, 0, 0, 0, 0, 0])
+    expect(() => planPlaces(9, ROOT, undefined, [], groups(9))).toThrow('more than 8 devices are of host group 7')
+  })
+
   it('refuses root ports together with a bridge', () => {
     expect(() => planPlaces(1, { rootPorts: true, pciBridge: true })).toThrow('not both')
   })
@@ -62,7 +77,13 @@ describe('busCount', () => {
 })
 
 describe('requesterIds', () => {
-  const cases = [
+  const cases: readonly {
+    name: string
+    options: SlotOptions
+    count: number
+    isBehind?: readonly boolean[] | undefined
+    groups?: readonly (number | undefined)[]
+  }[] = [
     { name: 'on the root bus', options: ROOT, count: 30, isBehind: flags(30, 1) },
     { name: 'behind root ports', options: PORTS, count: 30, isBehind: flags(30, 2) },
     { name: 'behind a bridge', options: BRIDGE, count: 31, isBehind: undefined },
@@ -73,10 +94,12 @@ describe('requesterIds', () => {
       isBehind: flags(20 + seed, seed),
     })),
     { name: 'none behind a bridge', options: BRIDGE, count: 3, isBehind: [false, false, false] },
+    { name: 'of host groups on the root bus', options: ROOT, count: 6, groups: [7, undefined, 9, 7, 9, 7] },
+    { name: 'of host groups behind root ports', options: PORTS, count: 6, groups: [7, undefined, 9, 7, 9, 7] },
   ]
 
-  it.each(cases)('are those of real functions $name', ({ options, count, isBehind }) => {
-    const places = planPlaces(count, options, isBehind)
+  it.each(cases)('are those of real functions $name', ({ options, count, isBehind, groups }) => {
+    const places = planPlaces(count, options, isBehind, [], groups)
     const host = new FakePciHost()
     const pci = createPci({ ports: new Bus('port'), mmio: new Bus('mmio'), host, onReset: () => {} })
     const next = positions(pci, places, options)
