@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { BadInput, HostError } from '../base/errors.ts'
 import { deviceUses } from './device-use.ts'
-import { type HostDevice, isVfioBound, pciDevice } from './host-devices.ts'
+import { type HostDevice, isVfioBound, normalizeAddress, pciDevice } from './host-devices.ts'
 
 const DRIVER = 'vfio-pci'
 
@@ -79,7 +79,7 @@ export class Binding {
   /** Gives devices back to the drivers that had them; those that vfio-pci does not have stay where they are. */
   unbind(addresses: readonly string[], options: BindOptions = {}): void {
     const devices = this.devices(addresses)
-    for (const device of devices) if (isVfioBound(device)) this.checkUse(device, options)
+    for (const device of devices) if (isVfioBound(device)) this.checkUse(device, 'unbind', options)
     // One that fails does not keep the others.
     using stack = new DisposableStack()
     for (const { address } of devices.toReversed()) stack.defer(() => this.giveBack(address))
@@ -101,8 +101,7 @@ export class Binding {
 
   /** Each once, in the order in which they are named. */
   private devices(addresses: readonly string[]): readonly HostDevice[] {
-    const all = addresses.map(address => this.device(address))
-    return all.filter((device, index) => all.findIndex(({ address }) => address === device.address) === index)
+    return [...new Set(addresses.map(normalizeAddress))].map(address => this.device(address))
   }
 
   private check(device: HostDevice, options: BindOptions): void {
@@ -111,14 +110,17 @@ export class Binding {
     if (isBridge) throw new BadInput(`${address} is a bridge, which stays with the host: name the devices behind it`)
     if (group === undefined)
       throw new HostError(`${address} is in no IOMMU group, as the host has no IOMMU that is on: see bulkhead doctor`)
-    this.checkUse(device, options)
+    this.checkUse(device, 'bind', options)
   }
 
-  private checkUse(device: HostDevice, { force }: BindOptions): void {
+  private checkUse(device: HostDevice, verb: string, { force }: BindOptions): void {
     if (force === true) return
     const uses = deviceUses(device, this.host)
     if (uses.length > 0)
-      throw new BadInput(`${device.address} is in use (${uses.join(', ')}): end that, or take the device with --force`)
+      throw new BadInput(
+        `${device.address} is in use (${uses.join(', ')}): end that, or do it all the same with ` +
+          `bulkhead vfio ${verb} --force ${device.address}`,
+      )
   }
 
   /** Moves a device to vfio-pci, or leaves it as it was and throws. */

@@ -107,7 +107,7 @@ function unescaped(path: string): string {
 // Everything below may vanish while it is looked at: a process ends, a disk is unplugged.
 
 function names(folder: string): readonly string[] {
-  return attempt(() => readdirSync(folder)) ?? []
+  return attempt(() => readdirSync(folder).sort()) ?? []
 }
 
 function lines(path: string): readonly string[] {

@@ -110,7 +110,7 @@ export class VfioFunction implements PciFunction {
       if (msix !== undefined && place?.pbaBar === bar.index)
         trapped.push({ offset: place.pbaOffset, size: msix.pbaSize })
       const warn = (message: string) => this.warn(message)
-      return new PassedBar({ ...bar, name: `${name} BAR ${bar.index}`, device, trapped, space, peers, warn })
+      return new PassedBar({ ...bar, name, device, trapped, space, peers, warn })
     })
     this.bars = this.passedBars.map(({ bar }) => (msix === undefined ? bar : withMsix(bar, msix)))
     defineHeader(this.config, this.pin)
@@ -311,7 +311,7 @@ export class VfioFunction implements PciFunction {
     const size = Math.max(HOST_PAGE, 2 ** Math.ceil(Math.log2(length)))
     if (length === 0 || size > MAX_ROM || !isPowerOfTwo(size)) return undefined
     return new ExpansionRom(this.config.own, {
-      name: `${this.name} ROM`,
+      name: this.name,
       size,
       content: () => (rom instanceof Uint8Array ? rom : device.readBytes(VFIO_PCI_ROM_REGION_INDEX, 0, own)),
     })

@@ -2,7 +2,7 @@
 import { BadInput } from '../base/errors.ts'
 import { VfioGroup } from './group.ts'
 import { checkGroup } from './group-check.ts'
-import { pciDevice } from './host-devices.ts'
+import { normalizeAddress, pciDevice } from './host-devices.ts'
 import type { VfioPlan } from './plan.ts'
 
 /** Where the host shows its devices and VFIO its nodes; others than these are for tests. */
@@ -48,7 +48,7 @@ export class VfioGroups {
 
   /** Gives one device back to the host; its group and container stay open, as the device thread still has their numbers. */
   release(address: string): void {
-    for (const group of this.groups.values()) group.release(address)
+    for (const group of this.groups.values()) group.release(normalizeAddress(address))
   }
 
   /** In the order that the kernel wants: devices, group, container. */

@@ -74,15 +74,16 @@ export class HostVectors {
 
   private enable(least: number): void {
     const used = this.vectors.findLastIndex(vector => vector.isUsed) + 1
-    const size = Math.min(Math.max(least, used, 1), this.irq.count)
-    const fds = Array.from({ length: size }, (_, i) => {
+    const fds = Array.from({ length: Math.min(Math.max(least, used, 1), this.irq.count) }, (_, i) => {
       const vector = this.vectors[i]
       return vector?.isUsed === true ? vector.fd : NOBODY
     })
-    this.attempt(() => {
-      this.set(0, fds)
-      this.size = size
-    })
+    // Where the host has not so many, some are better than none.
+    for (let size = fds.length; size > 0 && this.size === 0; size = Math.floor(size / 2))
+      this.attempt(() => {
+        this.set(0, fds.slice(0, size))
+        this.size = size
+      })
   }
 
   private set(start: number, fds: readonly number[]): void {

@@ -116,7 +116,7 @@ export class PassedBar {
       return true
     } catch (error) {
       if (!(error instanceof SysError)) throw error
-      if (!this.hasWarned) this.options.warn(`accesses to ${this.options.name} are slow: ${error.message}`)
+      if (!this.hasWarned) this.options.warn(`accesses to its BAR ${this.options.index} are slow: ${error.message}`)
       this.hasWarned = true
       return false
     }

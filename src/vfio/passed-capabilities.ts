@@ -5,6 +5,7 @@ import {
   CONFIG_SPACE_SIZE,
   CONVENTIONAL_SIZE,
   PCI_CAP_ID_EXP,
+  PCI_EXT_CAP_ID_ERR,
   PCI_STATUS,
   PCI_STATUS_CAP_LIST,
 } from '../pci/registers.ts'
@@ -19,6 +20,8 @@ const PCI_AF_CAP = 3
 const PCI_AF_CAP_FLR = 0x02
 const PCI_AF_CTRL = 4
 const PCI_AF_CTRL_FLR = 0x01
+/** Uncorrectable mask and severity, correctable mask, and control of AER, which has registers of 32 bits. */
+const AER_SETTINGS = [0x08, 0x0c, 0x14, 0x18]
 
 export interface CapabilityOptions {
   readonly msi: Msi | undefined
@@ -52,7 +55,7 @@ export function passCapabilities(
 ): PassedCapabilities {
   const { msi, msix, isConventional, canReset, onReset, onSleep, onPower, debug } = options
   let power: number | undefined
-  let settings: readonly number[] = []
+  const settings: number[] = []
   let isExpress = false
   config.claim(PCI_STATUS, 1, PCI_STATUS_CAP_LIST)
   for (const capability of findCapabilities(snapshot)) {
@@ -70,7 +73,7 @@ export function passCapabilities(
     config.own.addCapability(interrupts?.capability ?? { bytes: new Uint8Array([id, 0]) }, at)
     if (treatment === 'express') {
       isExpress = true
-      settings = passExpress(config, capability, snapshot, options)
+      settings.push(...passExpress(config, capability, snapshot, options))
     } else if (treatment === 'power') {
       power = at + PCI_PM_CTRL
       config.filter(power, byte => {
@@ -85,17 +88,24 @@ export function passCapabilities(
     }
   }
   // Without PCI Express there is nothing above 256 bytes (but for PCI-X 2.0, which is gone).
-  if (isExpress) passExtended(config, findExtendedCapabilities(snapshot), debug)
+  if (isExpress) settings.push(...passExtended(config, findExtendedCapabilities(snapshot), debug))
   else config.claimRange(CONVENTIONAL_SIZE, CONFIG_SPACE_SIZE - CONVENTIONAL_SIZE)
   return { power, settings }
 }
 
-function passExtended(config: PassedConfig, found: readonly FoundCapability[], debug: (message: string) => void): void {
+function passExtended(
+  config: PassedConfig,
+  found: readonly FoundCapability[],
+  debug: (message: string) => void,
+): readonly number[] {
   const header = new Uint8Array(4)
+  const settings: number[] = []
   for (const { id, version, at, room } of found) {
     if (EXTENDED_CAPABILITIES.has(id)) {
       config.claim(at, 4)
       config.own.addExtendedCapability({ id, version, bytes: header }, at)
+      if (id === PCI_EXT_CAP_ID_ERR)
+        settings.push(...AER_SETTINGS.flatMap(register => [at + register, at + register + 2]))
       continue
     }
     const [name, reason] = HIDDEN_CAPABILITIES.get(id) ?? ['of an unknown kind', 'nobody has looked at what it can do']
@@ -104,6 +114,7 @@ function passExtended(config: PassedConfig, found: readonly FoundCapability[], d
     // The list begins at 0x100; ID and version of zero say that there is only a link (PCI Express 5.0 §7.9.28).
     if (at === CONVENTIONAL_SIZE) config.own.addExtendedCapability({ id: 0, version: 0, bytes: header }, at)
   }
+  return settings
 }
 
 function hex(value: number): string {

@@ -24,7 +24,7 @@ export interface FakeDeviceOptions {
   readonly resetKind?: ResetKind
   /** Whether the host cannot add MSI-X vectors while they are on. */
   readonly isFixed?: boolean
-  /** Vectors that the host has left. */
+  /** Interrupts that the host has left for the guest. */
   readonly vectors?: number
   /** Whether the host refuses to map regions. */
   readonly isUnmappable?: boolean
@@ -36,7 +36,11 @@ export const EDU: FakeDeviceOptions = {
   irqs: [1, 1, 0, 0, 1],
   resetKind: 'none',
 }
-export const NVME: FakeDeviceOptions = { config: NVME_CONFIG, sizes: [0x4000, 0, 0, 0, 0, 0, 0], irqs: [1, 0, 65, 1, 1] }
+export const NVME: FakeDeviceOptions = {
+  config: NVME_CONFIG,
+  sizes: [0x4000, 0, 0, 0, 0, 0, 0],
+  irqs: [1, 0, 65, 1, 1],
+}
 export const E1000E: FakeDeviceOptions = {
   config: E1000E_CONFIG,
   sizes: [0x2_0000, 0x2_0000, 0x20, 0x4000, 0, 0, 0x4_0000],
@@ -120,9 +124,10 @@ export class FakeVfioDevice implements VfioDevice {
   setTriggers(irq: number, start: number, fds: readonly number[]): void {
     this.log.push(`set ${irq} ${start} ${fds.join(' ')}`)
     if (start + fds.length > (this.irqs[irq]?.count ?? 0)) refuse(EINVAL)
-    if (start + fds.length > (this.options.vectors ?? 2048)) refuse(ENOSPC)
+    const isForHost = irq >= v.VFIO_PCI_ERR_IRQ_INDEX
+    if (!isForHost && start + fds.length > (this.options.vectors ?? 2048)) refuse(ENOSPC)
     const others = this.kinds.filter(kind => kind !== irq)
-    if (irq < v.VFIO_PCI_ERR_IRQ_INDEX && others.length > 0) refuse(EBUSY)
+    if (!isForHost && others.length > 0) refuse(EBUSY)
     const present = this.triggers.get(irq)
     const isFixed = ((this.irqs[irq]?.flags ?? 0) & v.VFIO_IRQ_INFO_NORESIZE) !== 0
     if (present !== undefined && isFixed && start + fds.length > present.length) refuse(EINVAL)

@@ -4,7 +4,6 @@ import type { Doorbell, LevelInterrupt, MsiMessage, MsiVector, PciHost } from '.
 
 /** A vector that counts what it delivered. Its descriptor is no real one. */
 export class FakeVector implements MsiVector {
-  readonly fd = -1
   /** Where it leads at present. */
   message: MsiMessage | undefined
   /** Calls of `connect`, each an ioctl or two on a real host. */
@@ -14,7 +13,10 @@ export class FakeVector implements MsiVector {
   pending = false
   isClosed = false
 
-  constructor(readonly requester: () => number) {}
+  constructor(
+    readonly requester: () => number,
+    readonly fd: number,
+  ) {}
 
   trigger(): void {
     if (this.message === undefined) this.pending = true
@@ -102,7 +104,7 @@ export class FakePciHost implements PciHost {
   readonly levelInterrupts = new Map<string, FakeLevelInterrupt>()
 
   createVector(requester: () => number): MsiVector {
-    const vector = new FakeVector(requester)
+    const vector = new FakeVector(requester, 500 + this.vectors.length)
     this.vectors.push(vector)
     return vector
   }

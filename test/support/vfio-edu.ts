@@ -93,7 +93,9 @@ export async function startEduHost(count: number): Promise<VfioHost> {
  * Commands for the host.
  *
  * ram NAME: a guest's memory, as a file. locked NAME: kilobytes that its hypervisor has locked for devices.
- * refusals FUNCTION ADDRESS: accesses of a device that the host's IOMMU refused.
+ * refusals FUNCTION ADDRESS: accesses of a device that the host's IOMMU refused, as its kernel tells.
+ * refused FUNCTION ADDRESS COMMAND: makes such an access until the kernel tells of one more; it tells of three in five
+ * seconds at most.
  * state NAME: of its IOMMU, on one line.
  */
 const HOST_COMMANDS = `
@@ -104,5 +106,15 @@ const HOST_COMMANDS = `
   }
   locked() { sed -n 's/^VmLck:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/$(cat /tmp/$1.pid)/status; }
   refusals() { dmesg | grep -c "DMAR: .* Request device \\[$1\\] fault addr $2 "; }
+  refused() {
+    before=$(refusals $1 $2)
+    tries=30
+    until [ $(refusals $1 $2) -gt $before ] || [ $tries -eq 0 ]; do
+      tries=$((tries - 1))
+      eval "$3"
+      usleep 200000
+    done
+    [ $tries -gt 0 ] && echo "refused: yes"
+  }
   state() { bulkhead iommu list $1 --json | tr -d '\\n'; }
 `

@@ -4,10 +4,13 @@ import { EventFd } from '../../src/host/eventfd.ts'
 import { VfioFunction, type VfioFunctionOptions } from '../../src/vfio/function.ts'
 import { PeerMemory } from '../../src/vfio/peer-memory.ts'
 import { VFIO_PCI_REQ_IRQ_INDEX } from '../../src/vfio/uapi.ts'
-import { type FakeDeviceOptions, FakeSpace, FakeVfioDevice } from './fake-vfio-device.ts'
+import { type FakeDeviceOptions, FakeSpace, FakeVfioDevice, NVME } from './fake-vfio-device.ts'
 import { PciMachine } from './pci-machine.ts'
 
 const COMMAND = 4
+
+/** Where tests put BAR 0. */
+export const BAR = 0xc000_0000
 
 /** The function is 00:01.0, or 01:00.0 below a port. */
 export class VfioMachine implements Disposable {
@@ -92,4 +95,21 @@ export class VfioMachine implements Disposable {
 
 function signalFd(fd: number): void {
   new EventFd(fd).signal()
+}
+
+/** Programs entry `index` of the MSI-X table at `table` and unmasks it. */
+export function unmask(machine: VfioMachine, table: number, index: number): void {
+  const { mmio } = machine.pci
+  mmio.write(table + 16 * index, 4, 0xfee0_0000)
+  mmio.write(table + 16 * index + 8, 4, 0x40 + index)
+  mmio.write(table + 16 * index + 12, 4, 0)
+}
+
+/** An NVMe device that is mapped at BAR and has MSI-X on. */
+export function nvme(change: Partial<typeof NVME> = {}): VfioMachine {
+  const machine = new VfioMachine({ ...NVME, ...change })
+  machine.write(0x14, 4, 0)
+  machine.place(0, BAR)
+  machine.write(0x42, 2, 0x8000)
+  return machine
 }

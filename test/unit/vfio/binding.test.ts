@@ -37,6 +37,21 @@ describe('Binding.bind', () => {
     expect(tree.driverOf(DISK)).toBe('nvme')
   })
 
+  it('leaves a device alone that a guest has', () => {
+    using tree = host()
+    new Binding(tree).bind([DISK])
+    tree.link('proc/1/fd/7', '/dev/vfio/13')
+    new Binding(tree).bind([DISK])
+    expect(tree.driverOf(DISK)).toBe('vfio-pci')
+  })
+
+  it('takes a device once that is named twice', () => {
+    using tree = host()
+    tree.refusals.set(`vfio-pci/unbind ${DISK}`, 'EBUSY')
+    new Binding(tree).bind([DISK, '00:11.0'])
+    expect(tree.driverOf(DISK)).toBe('vfio-pci')
+  })
+
   it('loads vfio-pci where it is missing', () => {
     using tree = new HostTree()
     tree.device(DISK, { driver: 'nvme', group: 13 })
@@ -71,6 +86,14 @@ describe('Binding.bind', () => {
     expect([tree.driverOf(DISK), tree.overrideOf(DISK)]).toEqual(['nvme', '(null)'])
   })
 
+  it('notices that vfio-pci does not take a device, though nothing failed', () => {
+    using tree = host()
+    expect(() => new Binding(withoutProbe(tree)).bind([DISK])).toThrow(
+      new HostError('vfio-pci does not take 0000:00:11.0: see dmesg'),
+    )
+    expect([tree.driverOf(DISK), tree.overrideOf(DISK)]).toEqual(['nvme', '(null)'])
+  })
+
   it('refuses a bridge', () => {
     using tree = host()
     tree.device('0000:00:1c.0', { class: '0x060400', driver: 'pcieport', group: 1 })
@@ -89,7 +112,9 @@ describe('Binding.bind', () => {
     using tree = host()
     useDisk(tree)
     expect(() => new Binding(tree).bind([CARD, DISK])).toThrow(
-      new BadInput('0000:00:11.0 is in use (nvme0n1 is mounted on /): end that, or take the device with --force'),
+      new BadInput(
+        '0000:00:11.0 is in use (nvme0n1 is mounted on /): end that, or do it all the same with bulkhead vfio bind --force 0000:00:11.0',
+      ),
     )
     expect([tree.driverOf(CARD), tree.driverOf(DISK)]).toEqual(['e1000e', 'nvme'])
   })
@@ -123,7 +148,7 @@ describe('Binding.unbind', () => {
   it('lets anybody take a device of which nothing is noted', () => {
     using tree = host()
     new Binding(tree).bind([DISK])
-    new Binding({ ...bound(tree), notes: join(tree.notes, 'elsewhere') }).unbind([DISK])
+    new Binding({ ...plain(tree), notes: join(tree.notes, 'elsewhere') }).unbind([DISK])
     expect([tree.driverOf(DISK), tree.overrideOf(DISK)]).toEqual(['nvme', '(null)'])
   })
 
@@ -133,6 +158,15 @@ describe('Binding.unbind', () => {
     tree.refusals.set(`nvme/bind ${DISK}`, 'ENODEV')
     new Binding(tree).unbind([DISK])
     expect(tree.driverOf(DISK)).toBe('nvme')
+  })
+
+  it('says that nobody takes a device', () => {
+    using tree = host()
+    new Binding(tree).bind([DISK])
+    tree.refusals.set(`nvme/bind ${DISK}`, 'ENODEV')
+    expect(() => new Binding(withoutProbe(tree)).unbind([DISK])).toThrow(
+      new HostError('0000:00:11.0 is free, but its driver nvme does not take it back: see dmesg'),
+    )
   })
 
   it('gives the others back when one is not taken back, and says so', () => {
@@ -174,14 +208,29 @@ describe('Binding.withBound', () => {
     using tree = host()
     new Binding(tree).withBound(DISK)
     const note = JSON.parse(readFileSync(join(tree.notes, DISK), 'utf8')) as object
+    expect(note).toEqual({ driver: 'nvme', override: null, process: process.pid })
     tree.file(`run/bulkhead/vfio/${DISK}`, JSON.stringify({ ...note, process: NO_PROCESS }))
     new Binding(tree).withBound(DISK)[Symbol.dispose]()
     expect(tree.driverOf(DISK)).toBe('nvme')
   })
+
+  it('leaves a device to the run that bound it', () => {
+    using tree = host()
+    tree.file(`proc/${process.pid}/comm`, 'bulkhead\n')
+    new Binding(tree).withBound(DISK)
+    new Binding(tree).withBound(DISK)[Symbol.dispose]()
+    expect(tree.driverOf(DISK)).toBe('vfio-pci')
+  })
 })
 
+/** A host whose drivers look at no device by themselves. */
+function withoutProbe(tree: HostTree) {
+  const write = (path: string, text: string) => (path.endsWith('drivers_probe') ? undefined : tree.write(path, text))
+  return { ...plain(tree), write }
+}
+
 /** The tree as a plain object, for a host that differs in one thing. */
-function bound(tree: HostTree) {
+function plain(tree: HostTree) {
   return {
     sysfs: tree.sysfs,
     proc: tree.proc,

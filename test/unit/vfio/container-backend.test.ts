@@ -4,6 +4,7 @@ import type { BackendTarget } from '../../../src/iommu/endpoint-backend.ts'
 import { MapFlag } from '../../../src/iommu/mapping-flags.ts'
 import { Outcome } from '../../../src/iommu/outcome.ts'
 import type { MappingState } from '../../../src/iommu/state.ts'
+import type { RamBlock } from '../../../src/memory/ram.ts'
 import { ContainerBackend } from '../../../src/vfio/container-backend.ts'
 import { PeerMemory } from '../../../src/vfio/peer-memory.ts'
 import { FakeContainer } from '../../support/fake-container.ts'
@@ -35,14 +36,14 @@ function translating(...mappings: readonly MappingState[]) {
   return parts
 }
 
-function blocked() {
+function blocked(blocks: readonly RamBlock[] = BLOCKS) {
   const port = new FakeContainer()
   const peers = new PeerMemory()
   const warnings: string[] = []
   const backend = new ContainerBackend({
     name: 'group 7',
     port,
-    blocks: BLOCKS,
+    blocks,
     peers,
     warn: message => warnings.push(message),
   })
@@ -102,6 +103,22 @@ describe('ContainerBackend.move', () => {
     expect(backend.move(BYPASS)).toBe(outcome)
     expect(port.list).toEqual(before)
     expect(backend.treatment).toBe('translate')
+  })
+
+  it('has what was there when the host refuses a later mapping of a domain', () => {
+    const { backend, port } = translating(mapping(0x5000, 0x1000, 0), mapping(0x9000, 0x1000, 0x4000))
+    const before = port.list
+    port.mapErrors = [0, ENOMEM]
+    expect(backend.move(translate(mapping(0x5000, 0x1000, 0x8000), mapping(0x7000, 0x1000, 0)))).toBe(Outcome.noMemory)
+    expect(port.list).toEqual(before)
+    expect(backend.treatment).toBe('translate')
+  })
+
+  it('says what the host does not reach of RAM', () => {
+    const { backend, port } = blocked([{ start: 2 ** 39, size: 0x1000, hostAddress: 0x7f00_0000_0000 }])
+    expect(backend.move(BYPASS)).toBe(Outcome.deviceError)
+    expect(backend.error).toBe('VFIO_IOMMU_MAP_DMA failed: EINVAL (errno 22)')
+    expect(port.list).toEqual([])
   })
 
   it('has nothing when even that cannot be had again', () => {
@@ -240,6 +257,16 @@ describe('ContainerBackend.unmap', () => {
   })
 })
 
+describe('ContainerBackend in front of a host that disagrees', () => {
+  it('leaves nothing at all when the host has less than it should', () => {
+    const { port, backend } = translating(mapping(0x5000, 0x1000, 0), mapping(0x9000, 0x1000, 0x4000))
+    port.entries.delete(0x5000)
+    expect(backend.unmap(0x5000, 0x5fff)).toBe(Outcome.deviceError)
+    expect(port.list).toEqual([])
+    expect(backend.state()).toMatchObject({ treatment: 'block', mappings: 0, pinnedBytes: 0 })
+  })
+})
+
 describe('ContainerBackend with memory of other devices', () => {
   it('maps it by the address that this process has', () => {
     const { port, backend, peers, map } = translating()
@@ -313,14 +340,25 @@ describe('ContainerBackend with memory of other devices', () => {
   it('leaves nothing at all when the host does not take it back', () => {
     const { port, backend, peers, map, warnings } = translating()
     peers.add(BAR, 0x4000, BAR_HOST)
+    peers.add(BAR + 0x4000, 0x1000, BAR_HOST + 0x8000)
     map(0x5000, 0x1000, BAR)
-    map(0x7000, 0x1000, BAR + 0x1000)
+    map(0x7000, 0x2000, BAR + 0x3000)
     map(0x9000, 0x1000, 0)
     port.unmapErrors = [EINVAL]
     peers.remove(BAR)
     expect(port.list).toEqual([])
     expect(backend.treatment).toBe('block')
     expect(warnings).toHaveLength(1)
+  })
+
+  it('has the other one where one goes that was in its place', () => {
+    const { port, peers, map } = translating()
+    peers.add(BAR, 0x1000, BAR_HOST)
+    peers.add(BAR, 0x2000, BAR_HOST + 0x8000)
+    map(0x5000, 0x2000, BAR)
+    expect(port.list).toEqual(['5000+1000>7e0000000000 3', '6000+1000>7e0000009000 3'])
+    peers.remove(BAR)
+    expect(port.list).toEqual(['5000+2000>7e0000008000 3'])
   })
 
   it('takes RAM where both are', () => {

@@ -63,8 +63,10 @@ describe('deviceUses', () => {
     tree.device(ADDRESS, { driver: 'nvme', group: 13 })
     disk(tree, 'nvme0c1n1', '259:0', `${FOLDER}/nvme/nvme1/nvme0c1n1`)
     disk(tree, 'nvme0n1', '259:1', 'sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1')
-    tree.file('proc/self/mountinfo', '22 1 259:1 / / rw - ext4 /dev/nvme0n1 rw\n')
-    expect(uses(tree)).toEqual(['nvme0n1 is mounted on /'])
+    disk(tree, 'nvme0n1p1', '259:2', 'sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/nvme0n1p1')
+    const lines = ['22 1 259:1 / / rw - ext4 /dev/nvme0n1 rw', '23 1 259:2 / /p rw - ext4 /dev/nvme0n1p1 rw']
+    tree.file('proc/self/mountinfo', `${lines.join('\n')}\n`)
+    expect(uses(tree)).toEqual(['nvme0n1 is mounted on /', 'nvme0n1p1 is mounted on /p'])
   })
 
   it('finds swap space', () => {
@@ -83,10 +85,16 @@ describe('deviceUses', () => {
     expect(uses(tree)).toEqual(found)
   })
 
-  it('finds the display that the host booted with', () => {
-    using tree = host()
-    tree.file(`${FOLDER}/boot_vga`, '1\n')
-    expect(uses(tree)).toEqual(['it is the display that the host booted with'])
+  it.each([
+    [{ driver: 'i915' }, '1', ['it is the display that the host booted with']],
+    [{ driver: 'i915' }, '0', []],
+    [{ driver: 'vfio-pci' }, '1', []],
+    [{}, '1', []],
+  ])('looks whether a display with %j and boot_vga %s shows the host', (options, flag, found) => {
+    using tree = new HostTree()
+    tree.device(ADDRESS, options)
+    tree.file(`${FOLDER}/boot_vga`, `${flag}\n`)
+    expect(uses(tree)).toEqual(found)
   })
 
   it('finds processes that have the disk or the group open, each once', () => {

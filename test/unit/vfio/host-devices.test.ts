@@ -116,7 +116,9 @@ describe('iommuGroups', () => {
     using host = new HostTree()
     host.device('0000:00:10.0', { group: 12 })
     host.device('0000:00:11.0', { group: 2 })
-    expect(iommuGroups(host.sysfs)).toEqual([2, 12])
+    host.device('0000:00:12.0', { group: 1 })
+    host.device('0000:00:13.0', { group: 100 })
+    expect(iommuGroups(host.sysfs)).toEqual([1, 2, 12, 100])
   })
 })
 

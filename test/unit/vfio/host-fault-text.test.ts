@@ -123,6 +123,16 @@ describe('HostFaultText', () => {
     expect(faultsOf(mixed).map(({ address }) => address)).toEqual(['0000:01:00.0', '0000:02:01.0'])
   })
 
+  it('takes no more than an event from the numbers of an SMMU', () => {
+    expect(faultsOf([...SMMU_RAW, ...SMMU_RAW.slice(1)])).toEqual([SMMU_FAULT])
+  })
+
+  it('does not take words for those of an earlier event', () => {
+    const words =
+      'arm-smmu-v3 fc900000.iommu: event: F_TRANSLATION client: 0003:01:00.0 sid: 0x300 ssid: 0x0 iova: 0x1000 ipa: 0x0'
+    expect(faultsOf([...SMMU_RAW, ...SMMU_RAW.slice(0, 3), words])).toEqual([SMMU_FAULT])
+  })
+
   it('forgets an SMMU event whose lines were cut short', () => {
     expect(faultsOf([...SMMU_RAW.slice(0, 3), ...SMMU_RAW])).toEqual([SMMU_FAULT])
   })
