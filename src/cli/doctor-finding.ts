@@ -41,7 +41,7 @@ export function textOf(path: string): string {
 
 /** The names in a folder; none where there is no such folder. */
 export function namesIn(folder: string): readonly string[] {
-  return attempt(() => readdirSync(folder)) ?? []
+  return attempt(() => readdirSync(folder).sort()) ?? []
 }
 
 /** Why `path` cannot be opened with `flags`, as the code of an errno; undefined when it can. */

@@ -28,13 +28,13 @@ export function machineFindings(host: HostFolders): readonly Finding[] {
   return [kvm(host), openFiles(host), tap(host)]
 }
 
-/** The findings about what has been fetched, and whether more can be. Nothing is fetched. */
-export function partFindings(): readonly Finding[] {
+/** The findings about what has been fetched, and whether more can be. Nothing is fetched. `which` finds programs. */
+export function partFindings(which: (name: string) => string | null = Bun.which): readonly Finding[] {
   return [
-    packages(),
+    packages(which),
     part('default guest', isDefaultGuestPrepared(), 'bulkhead setup'),
     part('emulated host (rig)', isRigPrepared(), 'bulkhead setup --host rig'),
-    program('passt (--network)', Bun.which('passt') ?? undefined, isPasstPrepared()),
+    program('passt (--network)', which('passt') ?? undefined, isPasstPrepared()),
     program('virtiofsd (--share)', systemVirtiofsd(), isVirtiofsdPrepared()),
   ]
 }
@@ -64,8 +64,8 @@ function tap(host: HostFolders): Finding {
   return advice('tap', 'only those that root made for you: ip tuntap add dev tap0 mode tap user $USER')
 }
 
-function packages(): Finding {
-  const absent = ['apt-get', 'dpkg-deb'].filter(name => Bun.which(name) === null)
+function packages(which: (name: string) => string | null): Finding {
+  const absent = ['apt-get', 'dpkg-deb'].filter(name => which(name) === null)
   if (absent.length === 0) return ok('packages', `can be fetched with apt, into ${cacheRoot()}`)
   return missing(
     'packages',
