@@ -35,15 +35,20 @@ afterAll(() => {
 
 describe('disk, network and entropy of several vCPUs in strict mode', () => {
   it('carry everything whole at once, and the counters agree', async () => {
+    // A tap, so TCP is the kernels' alone. Behind the IOMMU in strict mode under emulation this load keeps a received
+    // packet waiting for a second and more, as the guest asks for each unmapping and waits for it; and the passt of
+    // Debian 12 resets a connection whose SYN comes again, which is after one second (RFC 6298 §2).
     const guest = inGuest(
-      '--name guest -c 2 -p iommu.strict=1 --iommu all --iommu-check --rng -n user -d $2,queues=2 -d $3,ro',
+      '--name guest -c 2 -p iommu.strict=1 --iommu all --iommu-check --rng -n tap,ifname=tap0,queues=2 -d $2,queues=2 -d $3,ro',
       `${mountTools('/dev/vdb')}
       /opt/tools/mke2fs -q -F -t ext4 /dev/vda && mount /dev/vda /mnt
+      ip address add 192.168.77.2/24 dev eth0
+      until ping -c 1 -W 1 192.168.77.1 >/dev/null; do :; done
       head -c ${DATA.length} /dev/urandom >/tmp/up
       echo "sent: $(sha256sum </tmp/up)"
       (while dd if=/dev/hwrng of=/dev/null bs=64 count=16; do :; done) 2>/dev/null & entropy=$!
-      (for i in 1 2; do echo "download-$i: $(socat -u TCP:10.0.2.2:5001 - | sha256sum)"; done) & jobs=$!
-      (for i in 1 2; do socat -u FILE:/tmp/up TCP:10.0.2.2:5002; done) & jobs="$jobs $!"
+      (for i in 1 2; do echo "download-$i: $(socat -lp guest-download -u TCP:192.168.77.1:5001 - | sha256sum)"; done) & jobs=$!
+      (for i in 1 2; do socat -lp guest-upload -u FILE:/tmp/up TCP:192.168.77.1:5002; done) & jobs="$jobs $!"
       for cpu in 0 1; do
         (taskset -c $cpu dd if=/dev/urandom of=/mnt/direct$cpu bs=16k count=64 oflag=direct
           taskset -c $cpu dd if=/tmp/up of=/mnt/copy$cpu bs=1M oflag=direct) 2>/dev/null & jobs="$jobs $!"
@@ -62,9 +67,10 @@ describe('disk, network and entropy of several vCPUs in strict mode', () => {
     )
     const script = `
       ${mountTools('$3')}
-      socat -U TCP-LISTEN:5001,bind=127.0.0.1,fork,reuseaddr FILE:$1 &
-      socat -u TCP-LISTEN:5002,bind=127.0.0.1,fork,reuseaddr SYSTEM:'sha256sum >>/tmp/received' &
+      socat -lp host-download -U TCP-LISTEN:5001,fork,reuseaddr FILE:$1 &
+      socat -lp host-upload -u TCP-LISTEN:5002,fork,reuseaddr SYSTEM:'sha256sum >>/tmp/received' &
       mkfifo /tmp/input; : >/tmp/told
+      (until ip link set tap0 up 2>/dev/null; do usleep 100000; done; ip address add 192.168.77.1/24 dev tap0) &
       ${guest} </tmp/input >/tmp/told & guest=$!
       exec 9>/tmp/input
       until grep -q 'guest is done' /tmp/told || ! kill -0 $guest 2>/dev/null; do usleep 200000; done
@@ -75,7 +81,7 @@ describe('disk, network and entropy of several vCPUs in strict mode', () => {
       echo "received: $(sort -u /tmp/received)"
       echo "uploads: $(wc -l </tmp/received)"
     `
-    const { status, stdout, stderr } = await startOnRig(place, script, { files, network: true }).result
+    const { status, stdout, stderr } = await startOnRig(place, script, { files }).result
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const told = factsOf(stdout)
     expect(told).toMatchObject({ status: '0', files: '4', copies: '1', clean: 'yes', complaints: '', uploads: '2' })
