@@ -33,7 +33,7 @@ import { type PassedCapabilities, passCapabilities } from './passed-capabilities
 import { PassedConfig } from './passed-config.ts'
 import { defineHeader } from './passed-header.ts'
 import type { PeerMemory } from './peer-memory.ts'
-import { findBars, findMsix, takeSnapshot } from './snapshot.ts'
+import { type FoundBar, findBars, findMsix, takeSnapshot } from './snapshot.ts'
 import {
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_ERR_IRQ_INDEX,
@@ -286,7 +286,7 @@ export class VfioFunction implements PciFunction {
     )
   }
 
-  private createMsix(bars: ReturnType<typeof findBars>): Msix | undefined {
+  private createMsix(bars: readonly FoundBar[]): Msix | undefined {
     const at = this.capabilityAt(PCI_CAP_ID_MSIX)
     if (at === undefined || !this.hasIrq(VFIO_PCI_MSIX_IRQ_INDEX)) return undefined
     const place = findMsix(this.snapshot, at, bars)

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { pciLineGsi } from '../../src/arch/devices.ts'
 import { EventLoop } from '../../src/host/event-loop.ts'
+import { EventFd } from '../../src/host/eventfd.ts'
 import { KvmPciHost } from '../../src/machine/interrupts.ts'
 import { BareGuest, DEVICE } from '../support/bare-guest.ts'
 import { COUNTS, interruptGuest, nextSign, READY, Redirection, redirect, TAKEN } from '../support/interrupt-guest.ts'
@@ -140,6 +141,51 @@ describeUnless(missingKvm(), 'a line', () => {
       return value
     })
     expect(values).toEqual([MESSAGE.data, MESSAGE.data])
+  })
+})
+
+describeUnless(missingKvm(), 'a line for a source outside', () => {
+  const DEVICE_NUMBER = 2
+  const level = (code: Assembler) => redirect(code, pciLineGsi(DEVICE_NUMBER, 1), MESSAGE.data, Redirection.level)
+
+  it('interrupts once for each signal, and tells of the end of interrupt', () => {
+    using fixture = halted(level)
+    const outside = fixture.host.createLevelInterrupt(DEVICE_NUMBER, 1)
+    const [trigger, resample] = [new EventFd(outside.fd), new EventFd(outside.resampleFd)]
+    expect(resample.take()).toBe(0)
+    trigger.signal()
+    expect(nextSign(fixture.guest)).toEqual(taken(MESSAGE.data))
+    expect(resample.take()).toBe(1)
+    fixture.guest.vm.signalMsi(OTHER_MESSAGE.address, OTHER_MESSAGE.data)
+    expect(nextSign(fixture.guest)).toEqual(taken(OTHER_MESSAGE.data))
+    trigger.signal()
+    expect(nextSign(fixture.guest)).toEqual(taken(MESSAGE.data))
+    outside.close()
+  })
+
+  it('shares the line with an emulated device', () => {
+    using fixture = halted(level)
+    const line = fixture.host.line(DEVICE_NUMBER + 4, 1)
+    const outside = fixture.host.createLevelInterrupt(DEVICE_NUMBER, 1)
+    const resample = new EventFd(outside.resampleFd)
+    line.set(true)
+    expect(nextSign(fixture.guest)).toEqual(taken(MESSAGE.data))
+    expect(resample.take()).toBe(1)
+    line.set(false)
+    new EventFd(outside.fd).signal()
+    expect(nextSign(fixture.guest)).toEqual(taken(MESSAGE.data))
+    expect(resample.take()).toBe(1)
+    outside.close()
+  })
+
+  it('gives its descriptors back', () => {
+    using fixture = halted(level)
+    const descriptors = () => readdirSync('/proc/self/fd').length
+    const before = descriptors()
+    const outside = fixture.host.createLevelInterrupt(DEVICE_NUMBER, 1)
+    expect(descriptors()).toBe(before + 2)
+    outside.close()
+    expect(descriptors()).toBe(before)
   })
 })
 

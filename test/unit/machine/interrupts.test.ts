@@ -52,4 +52,11 @@ describe('KvmPciHost', () => {
     expect(vector.pending).toBe(true)
     vector.close()
   })
+
+  it('leaves no descriptor behind where KVM refuses a line for a source outside', () => {
+    using fixture = refused()
+    const before = descriptors()
+    expect(() => fixture.host.createLevelInterrupt(2, 1)).toThrow(/KVM_IRQFD failed: EBADF/)
+    expect(descriptors()).toBe(before)
+  })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { BadInput } from '../../../src/base/errors.ts'
 import type { IommuConfig } from '../../../src/machine/iommu-config.ts'
-import { type HostLimits, withHosts } from '../../../src/machine/iommu-hosts.ts'
+import { type HostLimits, lockedAtStart, withHosts } from '../../../src/machine/iommu-hosts.ts'
 import { planIommu } from '../../../src/machine/iommu-plan.ts'
 import type { ContainerInfo, IovaRange } from '../../../src/vfio/plan.ts'
 
@@ -181,5 +181,25 @@ describe('withHosts', () => {
   ])('refuses %s', (_, config, hosts, message) => {
     expect(() => plan(config, hosts)).toThrow(BadInput)
     expect(() => plan(config, hosts)).toThrow(message)
+  })
+})
+
+describe('lockedAtStart', () => {
+  const free = { endpoint: undefined }
+  const mate = { name: 'vfio1', endpoint: SECOND }
+
+  it.each<[string, boolean | undefined, readonly Partial<HostLimits>[], number]>([
+    ['all of it where there is no IOMMU', undefined, [free], 1],
+    ['all of it for each group', undefined, [free, { ...free, group: 8 }], 2],
+    ['all of it once for devices of a group', undefined, [free, { ...free, name: 'vfio1' }], 1],
+    ['all of it where devices bypass the IOMMU at the start', true, [{}, mate], 1],
+    ['nothing where they do not', false, [{}, mate], 0],
+    ['what is not behind the IOMMU', false, [{}, { ...free, group: 8 }], 1],
+    ['nothing without devices', true, [], 0],
+  ])('is %s', (_, bypass, changes, times) => {
+    const hosts = changes.map(change => host(change))
+    const options = planIommu({ endpoints: 'all' }, { devices: DEVICES, rootPorts: false, pciBridge: false }).options
+    const iommu = bypass === undefined ? undefined : { options: { ...options, bypass } }
+    expect(lockedAtStart(hosts, iommu, 2 ** 30)).toBe(times * 2 ** 30)
   })
 })

@@ -39,6 +39,7 @@ class Bench {
   readonly faults: Fault[] = []
   readonly logged: string[] = []
   readonly host = new FakePciHost()
+  readonly interrupts: TranslatedInterrupts
   readonly vector
   readonly inner: FakeVector
   /** The address that messages are sent to, as the driver sees it. */
@@ -59,8 +60,8 @@ class Bench {
     })
     this.iommu.onFault = fault => this.faults.push(fault)
     const { space } = this.iommu.addEndpoint({ id: ENDPOINT, name: 'disk0', reserved })
-    const interrupts = new TranslatedInterrupts(this.host, space, message => this.logged.push(message))
-    this.vector = interrupts.createVector(() => ENDPOINT)
+    this.interrupts = new TranslatedInterrupts(this.host, space, message => this.logged.push(message))
+    this.vector = this.interrupts.createVector(() => ENDPOINT)
     this.inner = this.host.vectors[0] as FakeVector
   }
 
@@ -165,6 +166,12 @@ describe.each(DOORBELLS)('TranslatedInterrupts to $name', doorbell => {
 })
 
 describe('TranslatedInterrupts', () => {
+  it('leaves interrupt pins alone, of sources outside too', () => {
+    const { host, interrupts } = new Bench(APIC)
+    const level = interrupts.createLevelInterrupt(2, 1)
+    expect(host.levelInterrupts.get('2.1')).toBe(level)
+  })
+
   it('sends what waited behind the mask to where the address is mapped when it is unmasked', () => {
     const bench = new Bench(ITS).attach()
     bench.vector.trigger()

@@ -116,3 +116,20 @@ describe('ConfigSpace.reset', () => {
     expect([config.read(0x04, 4), config.read(0x34, 1), config.read(0x40, 4)]).toEqual(before)
   })
 })
+
+describe('ConfigSpace capabilities at given offsets', () => {
+  it('links them in the order in which they come', () => {
+    const config = new ConfigSpace()
+    config.addCapability({ bytes: new Uint8Array([9, 0, 4, 1]) }, 0xa0)
+    config.addCapability({ bytes: new Uint8Array([5, 0, 0, 0]) }, 0x50)
+    expect([0x34, 0xa1, 0x51].map(at => config.read(at, 1))).toEqual([0xa0, 0x50, 0])
+    expect(config.addCapability({ bytes: new Uint8Array([9, 0, 3]) })).toBe(0xa4)
+  })
+
+  it('links extended ones', () => {
+    const config = new ConfigSpace()
+    config.addExtendedCapability({ id: 0, version: 0, bytes: new Uint8Array(4) }, 0x100)
+    config.addExtendedCapability({ id: 3, version: 1, bytes: new Uint8Array(12) }, 0x140)
+    expect([config.read(0x100, 4), config.read(0x140, 4)]).toEqual([0x1400_0000, 0x0001_0003])
+  })
+})

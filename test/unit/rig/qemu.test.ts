@@ -58,9 +58,9 @@ describe('qemuArguments', () => {
     const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, devices })
     expect(values(args, '-device')).toEqual(
       expect.arrayContaining([
-        'edu,addr=10.0',
+        'edu,addr=10.0,dma_mask=0xffffffff',
         'nvme,drive=device1,serial=bulkhead-device1,addr=11.0',
-        'edu,addr=13.0',
+        'edu,addr=13.0,dma_mask=0xffffffff',
       ]),
     )
     expect(blockDevices(args).at(-1)).toMatchObject({
@@ -70,16 +70,18 @@ describe('qemuArguments', () => {
     })
   })
 
-  it('puts a network card on a hub with its own, and leaves itself out of the addresses that are given away', () => {
+  it('puts network cards on a hub of their own, with a second card for itself', () => {
     const devices = [{ kind: 'e1000e', rom: '/with,comma' }] as const
     const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, devices })
     expect(values(args, '-netdev')).toEqual([
-      'user,id=uplink,dhcpstart=10.0.2.16',
-      'hubport,id=uplink-port,hubid=0,netdev=uplink',
-      'hubport,id=network,hubid=0',
+      'user,id=network',
+      'hubport,id=cards,hubid=0',
       'hubport,id=device0,hubid=0',
     ])
-    expect(values(args, '-device')).toContain('e1000e,netdev=device0,romfile=/with,,comma,addr=12.0')
+    expect(values(args, '-device')).toContain('virtio-net-pci,netdev=cards,romfile=,addr=01.0')
+    expect(values(args, '-device')).toContain(
+      'e1000e,netdev=device0,mac=52:54:00:00:00:12,romfile=/with,,comma,addr=12.0',
+    )
   })
 
   it('refuses drives that would get into the slots of devices for guests', () => {
