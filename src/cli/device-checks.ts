@@ -26,7 +26,8 @@ async function checkHostDevices(vfio: DeviceRequests['vfio']): Promise<void> {
         'give an address such as 01:00.0, or --host rig',
     )
   const { checkVfio } = await import('../machine/device/vfio.ts')
-  for (const { config } of vfio) checkVfio(config)
+  const configs = vfio.map(({ config }) => config)
+  for (const config of configs) checkVfio(config, configs)
 }
 
 /** What only a host whose KVM runs the guest itself can give. */

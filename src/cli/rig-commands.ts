@@ -16,7 +16,7 @@ export const RIG_OPTIONS: Options = {
   file: { value: 'PATH[,rw]', help: 'a file as a block device there; $BULKHEAD_FILES lists them', multiple: true },
   device: {
     value: 'edu|nvme=FILE[,rw]|e1000e[=ROM]',
-    help: 'a PCI device there for guests, at 00:10.0, 11.0 and 12.0, the next 3 further',
+    help: 'a PCI device for guests, at 00:10.0, 11.0 and 12.0, the next 3 further',
     multiple: true,
   },
   timeout: { value: 'S', help: 'rig run: end the command after S seconds' },

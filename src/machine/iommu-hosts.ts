@@ -45,6 +45,19 @@ export function withHosts(plan: IommuPlan, config: IommuConfig, hosts: readonly 
   }
 }
 
+/**
+ * Guest memory that the hosts have mapped before the guest runs, of `ramBytes` in all: each group's container counts what
+ * it maps against the memory that this process may lock.
+ */
+export function lockedAtStart(
+  hosts: readonly HostLimits[],
+  iommu: Pick<IommuPlan, 'options'> | undefined,
+  ramBytes: number,
+): number {
+  const passing = hosts.filter(({ endpoint }) => endpoint === undefined || iommu?.options.bypass === true)
+  return ramBytes * new Set(passing.map(({ group }) => group)).size
+}
+
 /** The host cannot tell a group's devices apart, so none of them can be translated for while another is not. */
 function checkGroups(hosts: readonly HostLimits[]): void {
   for (const { name, group, endpoint } of hosts) {

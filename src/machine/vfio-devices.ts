@@ -85,8 +85,7 @@ export class VfioDevices implements Disposable {
       warn,
       debug,
       onGone: () => this.lost(plan),
-      onError: () =>
-        vfioNotices.deviceFailed(`${name} (${plan.address}) failed: the host reports an error of the device`),
+      onError: message => vfioNotices.deviceFailed(message),
     })
     return { function: made, statistics: () => this.statistics(made, plan) }
   }
@@ -124,9 +123,9 @@ export class VfioDevices implements Disposable {
     this.environment.vfioNotices.deviceGone(address)
   }
 
-  private statistics({ name, statistics }: VfioFunction, { group }: VfioPlan): DeviceStatistics {
+  private statistics({ name, statistics }: VfioFunction, { address, group }: VfioPlan): DeviceStatistics {
     const { mappings = 0, limit = null } = this.backends.get(group)?.state() ?? {}
     const counters = { ...statistics, mappings, ...(limit === null ? {} : { mappingLimit: limit }) }
-    return { name, notifications: 0, interrupts: 0, counters }
+    return { name: `${name} ${address}`, notifications: 0, interrupts: 0, counters }
   }
 }

@@ -43,7 +43,7 @@ export function deviceAddresses(devices: readonly EmulatedDevice[]): readonly st
   return placeDevices(devices).map(({ address }) => `0000:00:${address}`)
 }
 
-/** Whether L1's network must reach further than L1: a card is on it. */
+/** Whether there is a network with a card for a guest on it. */
 export function haveNetworkCard(devices: readonly EmulatedDevice[]): boolean {
   return devices.some(({ kind }) => kind === 'e1000e')
 }

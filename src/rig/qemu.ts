@@ -1,23 +1,22 @@
 /**
  * QEMU's command line for the rig: an emulated PC with SVM and an IOMMU. Pure: strings in, strings out.
  *
- * PCI slots: 02 virtio-serial, 03 the drive with Bun, 04 the network, 05 and up the drives of the job, 10 and up devices
- * for guests (emulated-devices.ts). A saved state fits only a machine with the same devices, so the drives' slots are
- * always there and an unused one has an empty medium. Shared folders and devices for guests come only to machines that
- * boot: not all of them have a state that could be saved.
+ * PCI slots: 01 the network of cards for guests, 02 virtio-serial, 03 the drive with Bun, 04 the network, 05 and up the
+ * drives of the job, 10 and up devices for guests (emulated-devices.ts). A saved state fits only a machine with the same
+ * devices, so the drives' slots are always there and an unused one has an empty medium. Shared folders and devices for
+ * guests come only to machines that boot: not all of them have a state that could be saved.
  */
 import { BadInput } from '../base/errors.ts'
 import { type EmulatedDevice, haveNetworkCard, type PlacedDevice, placeDevices } from './emulated-devices.ts'
 
 /** Slots for a job's own drives: one is the program, the rest are the caller's files. */
 export const DRIVE_SLOTS = 8
+const CARD_NETWORK_SLOT = 1
 const BUN_SLOT = 3
 const NETWORK_SLOT = 4
 const FIRST_JOB_SLOT = 5
 /** Drives that fit before the slots of devices for guests. */
 const DRIVES_BESIDE_DEVICES = 0x10 - FIRST_JOB_SLOT
-/** The first address that the network gives away; L1 has its own, the one before, without being told. */
-const FIRST_LEASE = '10.0.2.16'
 
 /** The byte streams between us and L1, in the order of their virtio port numbers. */
 export const PORTS = ['job', 'stdin', 'stdout', 'stderr', 'trace', 'control'] as const
@@ -113,8 +112,8 @@ export function qemuArguments(
     ...['-mon', 'chardev=monitor,mode=control'],
     ...portArguments(paths),
     ...driveArguments('bun', BUN_SLOT, { hostPath: spec.bunDisk, writable: false }),
-    ...networkArguments(haveNetworkCard(devices)),
-    ...['-device', `virtio-net-pci,netdev=network,romfile=,addr=${slot(NETWORK_SLOT)}.0`],
+    ...['-netdev', 'user,id=network', '-device', networkDevice('network', NETWORK_SLOT)],
+    ...(haveNetworkCard(devices) ? cardNetworkArguments() : []),
     ...Array.from({ length: Math.max(DRIVE_SLOTS, drives.length) }, (_, index) =>
       driveArguments(`drive${index}`, FIRST_JOB_SLOT + index, drives[index]),
     ).flat(),
@@ -145,28 +144,36 @@ function portArguments(paths: RunPaths): string[] {
   return [...bus, ...terminal, ...streams]
 }
 
-/** The network of L1; a hub joins L1 and the cards of guests, which get addresses of their own by DHCP. */
-function networkArguments(isShared: boolean): string[] {
-  if (!isShared) return ['-netdev', 'user,id=network']
-  const uplink = ['-netdev', `user,id=uplink,dhcpstart=${FIRST_LEASE}`, '-netdev', hubPort('uplink-port', 'uplink')]
-  return [...uplink, '-netdev', hubPort('network')]
+/**
+ * A hub that joins L1 and the cards of guests. The emulator's own network is not on it: that takes whatever comes for its
+ * own, and would answer for L1.
+ */
+function cardNetworkArguments(): string[] {
+  return ['-netdev', hubPort('cards'), '-device', networkDevice('cards', CARD_NETWORK_SLOT)]
 }
 
-function hubPort(id: string, netdev?: string): string {
-  return `hubport,id=${id},hubid=0${netdev === undefined ? '' : `,netdev=${netdev}`}`
+function networkDevice(netdev: string, slotNumber: number): string {
+  return `virtio-net-pci,netdev=${netdev},romfile=,addr=${slot(slotNumber)}.0`
+}
+
+function hubPort(id: string): string {
+  return `hubport,id=${id},hubid=0`
 }
 
 function deviceArguments({ device, address }: PlacedDevice, id: string): string[] {
   switch (device.kind) {
     case 'edu':
-      return ['-device', `edu,addr=${address}`]
+      // Its own 28 bits would keep it from most of the memory that isolation is to keep it from.
+      return ['-device', `edu,addr=${address},dma_mask=0xffffffff`]
     case 'nvme': {
       const drive = { hostPath: device.path, writable: device.writable }
       return [...blockNode(id, drive), '-device', `nvme,drive=${id},serial=bulkhead-${id},addr=${address}`]
     }
     case 'e1000e': {
       const rom = escapeComma(device.rom ?? '')
-      return ['-netdev', hubPort(id), '-device', `e1000e,netdev=${id},romfile=${rom},addr=${address}`]
+      // By it L1 knows which address to give.
+      const mac = `52:54:00:00:00:${address.slice(0, 2)}`
+      return ['-netdev', hubPort(id), '-device', `e1000e,netdev=${id},mac=${mac},romfile=${rom},addr=${address}`]
     }
   }
 }

@@ -72,6 +72,17 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
       expect(maps).toEqual(mappings)
     })
 
+    it('interrupt by INTx, again and again', async () => {
+      const facts = await inGuest(`
+        irq: irq y intx
+        raise y 3
+        raised: await y 5000
+        raise y 4
+        raisedAgain: await y 5000
+        more: await y 100`)
+      expect(facts).toEqual({ irq: 'ok', raised: '0x3', raisedAgain: '0x4', more: 'none' })
+    })
+
     it('reach each its own in two domains, by the same addresses', async () => {
       const facts = await inGuest(`
         container b
@@ -92,10 +103,7 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
       const moved = { second: 'ok', firstOut: 'ok', firstIn: 'ok', secondOut: 'ok', secondIn: 'ok' }
       expect(facts).toEqual({ ...moved, firstWrong: '0', secondWrong: '0' })
       const { domains } = await stateOf()
-      expect(domains.map(({ endpoints, mappings }) => ({ endpoints: endpoints.length, mappings }))).toEqual([
-        { endpoints: 1, mappings: domains[0]!.mappings },
-        { endpoints: 1, mappings: domains[0]!.mappings },
-      ])
+      expect(domains.map(({ endpoints }) => endpoints.length)).toEqual([1, 1])
     })
 
     it('reach nothing of the other domain, and the guest hears of what the host refused', async () => {
@@ -106,7 +114,6 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
         changed: check m 1
         alsoChanged: check q 2 0 ${COUNT}`)
       expect(facts).toEqual({ astray: 'ok', changed: '0', alsoChanged: '0' })
-      expect(await host.facts('echo "refused: $(refusals 00:13.0 0x300000)"')).toEqual({ refused: '1' })
       const { endpoints } = await stateOf()
       expect(endpoints.map(({ name, faults }) => ({ name, faults }))).toEqual([
         { name: 'vfio0', faults: 0 },
@@ -125,9 +132,12 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
         close y
         device y $2 ${container}${more}
         wait y
-        dma y out 0x100000 ${COUNT}
+        dma y out 0x101000 ${COUNT}
         dma y in ${into} ${COUNT}`
-      const rounds = Array.from({ length: 4 }, () => `${round('a', '0x201000', '')}${round('b', '0x201000', MAP_B)}`).join('')
+      const rounds = Array.from(
+        { length: 3 },
+        () => `${round('a', '0x201000', '')}${round('b', '0x201000', MAP_B)}`,
+      ).join('')
       const facts = await inGuest(`
         memory r 0x10000
         pattern n 0
@@ -137,25 +147,32 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
         repeat traffic dma x out 0x100000 ${COUNT}; dma x in 0x200000 ${COUNT}
         ${rounds}
         traffic: end traffic
-        churn: end churn
-        churnB: end churn-b`)
-      console.log(facts)
+        churn: end churn`)
+      const rounded = expect.stringMatching(/^[1-9][0-9]*$/)
+      expect(facts).toEqual({ traffic: rounded, churn: rounded })
       const data = await inGuest(`
         inA: check n 1 0 ${COUNT}
         alsoInA: check n 1 0x1000 ${COUNT}
         inB: check q 2 0x1000 ${COUNT}
         changed: check r 0`)
-      expect(data).toEqual({ inA: '0', inB: '0', changed: '0' })
+      expect(data).toEqual({ inA: '0', alsoInA: '0', inB: '0', changed: '0' })
       const state = await stateOf()
       const backends = backendsOf(state)
       const expected = state.domains.map(({ id, mappings }) => ({ domain: id, mappings, treatment: 'translate' }))
       expect(backends.toSorted((a, b) => (a.domain ?? 0) - (b.domain ?? 0))).toMatchObject(expected)
     })
 
-    it('leave nothing behind when the program ends, and the guest', async () => {
-      await host.output('inside guest edu_end')
-      const state = await stateOf()
-      expect(state.domains).toEqual([])
+    it('are left with nothing mapped when the program ends', async () => {
+      await host.guestOutput('guest', 'edu_end')
+      const { domains } = await stateOf()
+      expect(domains.map(({ endpoints, mappings }) => [endpoints.length, mappings])).toEqual([
+        [1, 0],
+        [1, 0],
+      ])
+      expect(backendsOf(await stateOf()).map(({ mappings, pinnedBytes }) => [mappings, pinnedBytes])).toEqual([
+        [0, 0],
+        [0, 0],
+      ])
       expect(await host.facts('end guest')).toEqual({ status: '0', errors: '' })
     })
   })
@@ -163,15 +180,38 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
   it('meet the limit of mappings that the host has, and go on below it', async () => {
     await host.output(`echo ${ENTRIES} >/sys/module/vfio_iommu_type1/parameters/dma_entry_limit`)
     await host.startGuest('limited', `${OPTIONS} --iommu vfio0,bypass=off`)
-    const pages = Array.from({ length: ENTRIES + 8 }, (_, index) => (0x100000 + index * 0x10000).toString(16))
+    const addresses = Array.from(
+      { length: ENTRIES + 8 },
+      (_, index) => `0x${(0x100000 + index * 0x10000).toString(16)}`,
+    )
+    const first = addresses[0]
+    const last = addresses.at(-1)
+    // Linux does not look at the status of a MAP: its program learns of nothing.
     const facts = await host.inGuest(
       'limited',
-      `set -- $(edus); edu "
+      `edu "
         container a
         memory m 0x1000
-        device: device x $1 a
-        ${pages.map(address => `map-${address}: map a m 0x${address}`).join('\n')}"`,
+        device: device x $(edus) a
+        ${addresses.map(address => `map a m ${address}`).join('\n')}
+        pattern m 5
+        dma x out ${first} ${COUNT}
+        pattern m 0
+        dma x in ${last} ${COUNT}
+        tooMany: check m 0
+        unmap a ${last} 0x1000
+        unmap a ${first} 0x1000
+        map a m ${last}
+        dma x in ${last} ${COUNT}
+        below: check m 5 0 ${COUNT}"`,
     )
-    console.log(facts, await host.output('state limited; bulkhead iommu stat limited; cat /tmp/limited.err'))
+    expect(facts).toEqual({ device: 'ok', tooMany: '0', below: '0' })
+    const state = JSON.parse(await host.output('state limited')) as IommuViewState
+    expect(backendsOf(state)).toMatchObject([{ treatment: 'translate', mappings: ENTRIES, limit: ENTRIES }])
+    expect(state.device).toMatchObject({ failures: 8 })
+    expect(await host.output('bulkhead iommu stat limited')).toContain(
+      `group 12 has ${ENTRIES} of the ${ENTRIES} mappings`,
+    )
+    expect(await host.output('cat /tmp/limited.err')).toContain('dma_entry_limit')
   })
 })

@@ -1,4 +1,4 @@
-/** A network card of the host in a Linux guest: its interrupts of all three kinds, its ROM, and traffic both ways. */
+/** A network card of the host in a Linux guest: its interrupts, its ROM, and traffic both ways. */
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,9 +8,11 @@ import { fullKernel } from '../support/linux-full-kernel.ts'
 import { SETUP_LIMIT_MS } from '../support/linux-guest.ts'
 import { VfioHost } from '../support/vfio-guest.ts'
 
-/** Of the emulated host on the network that it shares with its cards, and of the first card. */
-const HOST_ADDRESS = '10.0.2.15'
-const CARD_ADDRESS = '10.0.2.16'
+/** Of the emulated host on the network of its cards, and of the first card there. */
+const HOST_ADDRESS = '10.0.3.1'
+const CARD_ADDRESS = '10.0.3.18'
+/** What the emulated host itself reaches, and passes on. */
+const OUTSIDE = '10.0.2.2'
 const VENDOR_INTEL = 0x8086
 const DEVICE_82574L = 0x10d3
 
@@ -37,11 +39,11 @@ function romImage(): Buffer {
 
 /**
  * For the guest and the host alike. serve: offers some data; sum: its checksum; fetch ADDRESS: that of what is there.
- * For guests: card: where it is; up: has an address for it; load MODE: the driver anew, with that kind of interrupts.
+ * For guests: card: where it is; up: has an address for it.
  */
 const COMMANDS = `
   serve() {
-    head -c 2000000 /dev/urandom >/tmp/data
+    head -c 300000 /dev/urandom >/tmp/data
     nc -ll -p 8000 -e cat /tmp/data &
     echo "sum: $(sum)"
   }
@@ -52,7 +54,6 @@ const COMMANDS = `
     ifconfig eth0 up; udhcpc -i eth0 -q -n -t 10 -T 1 -s /bulkhead/dhcp >/dev/null 2>&1
     ip -o -4 address show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'
   }
-  load() { rmmod e1000e; modprobe e1000e IntMode=$1; echo "address: $(up)"; }
   # The card's lines, and for each how often it came: "3 all", "1 all" where all of them did.
   interrupts() {
     awk '/ eth0/ { lines++; if ($2 > 0) used++ } END { print lines + 0, (lines == used) ? "all" : "some" }' /proc/interrupts
@@ -87,9 +88,10 @@ describe.sequential('a network card that is passed to a Linux guest', () => {
     const { sum } = await host.facts('serve')
     const told = await host.inGuest(
       'guest',
-      `modprobe e1000e; echo "address: $(up)"; echo "got: $(fetch ${HOST_ADDRESS})"; serve`,
+      `modprobe e1000e; echo "address: $(up)"; echo "got: $(fetch ${HOST_ADDRESS})"; serve
+      ping -c 1 -W 5 ${OUTSIDE} >/dev/null; echo "outside: $?"`,
     )
-    expect(told).toMatchObject({ address: CARD_ADDRESS, got: sum })
+    expect(told).toMatchObject({ address: CARD_ADDRESS, got: sum, outside: '0' })
     expect(await host.facts(`echo "got: $(fetch ${CARD_ADDRESS})"`)).toEqual({ got: told['sum'] })
     const interrupts = await host.inGuest(
       'guest',
@@ -108,17 +110,17 @@ describe.sequential('a network card that is passed to a Linux guest', () => {
     expect(told).toEqual({ eth0: 'gone', address: CARD_ADDRESS, got: sum.slice(0, 8) })
   })
 
-  it.each([
-    ['an INTx line', 0, 'IO-APIC '],
-    ['one MSI', 1, 'MSI '],
-  ])('works with %s', async (_, mode, kinds) => {
+  it('works with an INTx line', async () => {
     const told = await host.inGuest(
       'guest',
-      `load ${mode}; echo "got: $(fetch ${HOST_ADDRESS})"; echo "interrupts: $(interrupts)"; echo "kinds: $(kinds)"
-      echo "complaints: $(complaints)"`,
+      `rmmod e1000e; modprobe e1000e IntMode=0; echo "address: $(up)"; echo "got: $(fetch ${HOST_ADDRESS})"
+      echo "interrupts: $(interrupts)"; echo "kinds: $(kinds)"; echo "complaints: $(complaints)"`,
     )
     const { sum } = await host.facts('echo "sum: $(sum)"')
-    expect(told).toEqual({ address: CARD_ADDRESS, got: sum, interrupts: '1 all', kinds, complaints: '' })
+    expect(told).toEqual({
+      ...{ address: CARD_ADDRESS, got: sum },
+      ...{ interrupts: '1 all', kinds: 'IO-APIC ', complaints: '' },
+    })
   })
 
   it('shows its expansion ROM', async () => {

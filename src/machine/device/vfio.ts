@@ -2,13 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { BadInput } from '../../base/errors.ts'
 import type { Vm } from '../../kvm/vm.ts'
+import { checkGroup } from '../../vfio/group-check.ts'
 import { VfioGroups } from '../../vfio/groups.ts'
-import { isVfioBound, pciDevice } from '../../vfio/host-devices.ts'
+import { pciDevice } from '../../vfio/host-devices.ts'
 import { checkMemoryLimit, memoryLimit } from '../../vfio/memory-limit.ts'
 import type { VfioPlan } from '../../vfio/plan.ts'
 import type { MachineConfig } from '../config.ts'
 import { deviceNames } from '../device-names.ts'
-import { withHosts } from '../iommu-hosts.ts'
+import { lockedAtStart, withHosts } from '../iommu-hosts.ts'
 import type { IommuPlan } from '../iommu-plan.ts'
 import { assignGroups } from '../vfio-assignment.ts'
 import type { OpenDevice } from './environment.ts'
@@ -17,6 +18,7 @@ import type { VfioConfig } from './vfio-config.ts'
 
 /** PCI Firmware 3.3 §5.1.2: a ROM's length is in units of 512 bytes; no ROM BAR is larger than 16 MiB. */
 const MAX_ROM_BYTES = 2 ** 24
+const MIB = 2 ** 20
 
 /** See above. Disposed of after the threads that used the devices ended. */
 export class VfioResources implements Disposable {
@@ -48,13 +50,14 @@ export class VfioResources implements Disposable {
       return [{ name: names[index] as string, endpoint: iommu?.endpointOf[index], group, info }]
     })
     const fitted = iommu && config.iommu && withHosts(iommu, config.iommu, hosts)
-    const passing = hosts.filter(({ endpoint }) => endpoint === undefined || fitted?.options.bypass === true)
-    const ramBytes = config.memoryMiB * 2 ** 20
-    checkMemoryLimit(ramBytes * new Set(passing.map(({ group }) => group)).size)
-    if (passing.length < hosts.length && memoryLimit() < ramBytes)
+    const ramBytes = config.memoryMiB * MIB
+    const locked = lockedAtStart(hosts, fitted, ramBytes)
+    checkMemoryLimit(locked)
+    const most = ramBytes * new Set(hosts.map(({ group }) => group)).size
+    if (locked < most && memoryLimit() < most)
       config.warn?.(
-        `this process may lock ${Math.floor(memoryLimit() / 2 ** 20)} MiB of memory, ` +
-          `and a guest may map all of its ${config.memoryMiB} MiB: mappings beyond it fail`,
+        `this process may lock ${Math.floor(memoryLimit() / MIB)} MiB of memory, and the guest may map ` +
+          `${Math.ceil(most / MIB)} MiB for the host's devices: mappings beyond the limit fail`,
       )
     return fitted
   }
@@ -83,17 +86,15 @@ export async function bindDevices(configs: readonly VfioConfig[]): Promise<Dispo
   return bound.move()
 }
 
-/** Throws `BadInput` for what this host cannot give, as far as that shows without taking it. */
-export function checkVfio(config: VfioConfig): void {
-  const device = pciDevice(config.address)
+/**
+ * Throws `BadInput` for what this host cannot give, as far as that shows without taking it; `others` are bound first,
+ * where they ask for it.
+ */
+export function checkVfio(config: VfioConfig, others: readonly VfioConfig[] = [], sysfs = '/sys'): void {
+  const device = pciDevice(config.address, sysfs)
   readRom(config)
-  if (device.group === undefined)
-    throw new BadInput(`${device.address} is in no IOMMU group, as this host's IOMMU is off: see bulkhead doctor`)
-  if (config.bind !== true && !isVfioBound(device))
-    throw new BadInput(
-      `${device.address} belongs to ${device.driver === undefined ? 'no driver' : `the driver ${device.driver}`}, ` +
-        `not to vfio-pci: run bulkhead vfio bind ${device.address} first, or add ,bind`,
-    )
+  const willBeBound = [config, ...others].some(({ bind }) => bind === true)
+  if (device.group === undefined || !willBeBound) checkGroup(device, sysfs)
 }
 
 function readRom({ address, rom }: VfioConfig): VfioPlan['rom'] {

@@ -11,7 +11,7 @@
  *   unmap C IOVA BYTES                   outcome: how many bytes
  *   pattern M SEED [OFFSET BYTES]        writes bytes that depend on seed and position; seed 0: zeroes
  *   check M SEED [OFFSET BYTES]          outcome: how many bytes are different
- *   physical M [OFFSET BYTES [BELOW]]    outcome: physical address, of the first page there that is below that
+ *   physical M [OFFSET]                  outcome: physical address
  *   share M FILE                         a file, such as the RAM of a guest, to be looked at
  *   keep M FILE                          copies a file; `again M`: copies it once more
  *   changes M                            outcome: how many bytes of the file are different now, the first and the last
@@ -79,7 +79,7 @@ int main(void) {
     if (label_end != NULL) {
       *label_end = 0;
       run(&call, label_end + 2);
-      printf("%s: %s\n", line, call.outcome);
+      printf("%s: %s\n", line + strspn(line, " \t"), call.outcome);
       continue;
     }
     char said[MAX_LINE];

@@ -104,19 +104,16 @@ void check_pattern(struct call *call) {
 /* /proc/self/pagemap, an entry for each page: bits 0 to 54 are the frame's number. */
 void physical(struct call *call) {
   struct part what = part(call, 1, 2);
-  uint64_t below = number(call, 4, UINT64_MAX), entry, address = UINT64_MAX;
+  uintptr_t address = (uintptr_t)what.bytes;
+  uint64_t entry;
   int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return failed(call);
-  for (size_t at = 0; at < what.size && address >= below; at += PAGE) {
-    uintptr_t page = (uintptr_t)(what.bytes + at);
-    /* A file's page has a frame here once it was looked at. */
-    (void)*(volatile uint8_t *)page;
-    if (pread(fd, &entry, sizeof entry, (off_t)(page / PAGE * sizeof entry)) != sizeof entry) break;
-    address = (entry & ((1ull << 55) - 1)) * PAGE + page % PAGE;
-  }
+  /* A file's page has a frame here once it was looked at. */
+  (void)*(volatile uint8_t *)address;
+  if (fd < 0 || pread(fd, &entry, sizeof entry, (off_t)(address / PAGE * sizeof entry)) != sizeof entry)
+    return failed(call);
   close(fd);
-  if (address >= below) return say(call, "none");
-  say(call, "0x%llx", (unsigned long long)address);
+  uint64_t frame = entry & ((1ull << 55) - 1);
+  say(call, "0x%llx", (unsigned long long)(frame * PAGE + address % PAGE));
 }
 
 /* Sets its size, too. */
