@@ -31,7 +31,8 @@ export function parseVfio(texts: readonly string[]): readonly VfioRequest[] {
   const requests = parsed.map(({ text, address, emulated, ...rest }): VfioRequest => {
     if (emulated === undefined)
       return { config: { kind: 'vfio', address: normalizeAddress(address), ...rest }, words: text }
-    const config = { kind: 'vfio', address: addresses[next++] as string, ...rest, bind: true } as const
+    const at = addresses[next++] as string
+    const config = { kind: 'vfio', address: at, ...rest, bind: true, hostGroup: emulatedGroup(at) } as const
     return { config, words: text, emulated }
   })
   const twice = requests.find(
@@ -39,6 +40,11 @@ export function parseVfio(texts: readonly string[]): readonly VfioRequest[] {
   )
   if (twice !== undefined) throw new BadInput(`${OPTION} ${twice.config.address} is given twice`)
   return requests
+}
+
+/** The groups of the rig are its slots, by numbers that differ here; functions of one device are in one. */
+function emulatedGroup(address: string): number {
+  return Number.parseInt(address.slice('0000:00:'.length), 16)
 }
 
 interface Words extends Pick<VfioConfig, 'rom' | 'bind'> {

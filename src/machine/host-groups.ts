@@ -4,12 +4,12 @@ import { pciDevice } from '../vfio/host-devices.ts'
 import type { DeviceConfig } from './device/kinds.ts'
 
 /** What is needed of a device. */
-export type GroupedDevice = Pick<DeviceConfig, 'kind'> & { readonly address?: string }
+export type GroupedDevice = Pick<DeviceConfig, 'kind'> & { readonly address?: string; readonly hostGroup?: number }
 
 /** The host's IOMMU group of each passed-through device; undefined for all others, and where there is no such device. */
 export function hostGroups(devices: readonly GroupedDevice[], sysfs = '/sys'): readonly (number | undefined)[] {
-  return devices.map(({ kind, address }) =>
-    kind === 'vfio' && address !== undefined ? find(address, sysfs) : undefined,
+  return devices.map(({ kind, address, hostGroup }) =>
+    kind === 'vfio' && address !== undefined ? (hostGroup ?? find(address, sysfs)) : undefined,
   )
 }
 

@@ -12,4 +12,6 @@ export interface VfioConfig {
   readonly rom?: { readonly file: string } | 'none'
   /** Binds the device to vfio-pci at the start, and gives it back to its former driver at the end. */
   readonly bind?: boolean
+  /** Its IOMMU group, where the machine is planned on another host than it runs on; absent: as sysfs says. */
+  readonly hostGroup?: number
 }

@@ -21,7 +21,8 @@ describe('hostGroups', () => {
       { kind: 'rng' },
       { kind: 'vfio', address: '0000:00:10.0' },
       { kind: 'vfio', address: '0000:00:11.0' },
+      { kind: 'vfio', address: '0000:00:10.0', hostGroup: 3 },
     ] as const
-    expect(hostGroups(devices, sysfs)).toEqual([undefined, 12, undefined])
+    expect(hostGroups(devices, sysfs)).toEqual([undefined, 12, undefined, 3])
   })
 })
