@@ -4,6 +4,7 @@ import { askInstance } from '../control/client.ts'
 import { isAlive, runningInstances } from '../control/instances.ts'
 import type { MachineStat } from '../control/machine-control.ts'
 import { type Arguments, noPositionals, type Options, parseArguments, parseSeconds } from './arguments.ts'
+import { fullContainers } from './full-containers.ts'
 import { duration, table } from './output.ts'
 
 const NAMES: Options = {
@@ -22,8 +23,6 @@ export const STOP_OPTIONS: Options = {
 
 const DEFAULT_POWERDOWN_MS = 10_000
 const POLL_MS = 20
-/** Of a container's mappings, from where on `stat` warns. */
-const NEAR_LIMIT = 0.9
 
 /** `bulkhead list`: a line for each instance. */
 export async function list(words: readonly string[]): Promise<number> {
@@ -75,17 +74,9 @@ export async function stat(words: readonly string[]): Promise<number> {
           ]),
         ),
       )
-    for (const line of fullContainers(s)) process.stdout.write(`${line}\n`)
+    for (const line of fullContainers(s.devices)) process.stdout.write(`${line}\n`)
   }
   return 0
-}
-
-/** The host counts the mappings of a container, and refuses those beyond its limit. */
-function fullContainers({ devices }: MachineStat): readonly string[] {
-  return devices.flatMap(({ name, counters: { mappings, mappingLimit } }) => {
-    const isNear = Number(mappings) >= NEAR_LIMIT * Number(mappingLimit)
-    return isNear ? [`warning: ${name} has ${mappings} of the ${mappingLimit} mappings that the host allows`] : []
-  })
 }
 
 /** `bulkhead pause`. */

@@ -134,7 +134,7 @@ export interface DeviceStatistics {
   readonly name: string
   readonly notifications: number
   readonly interrupts: number
-  readonly counters: Readonly<Record<string, number | string>>
+  readonly counters: Readonly<Record<string, number>>
 }
 
 /** A device and what the machine asks of it. */

@@ -98,7 +98,25 @@ describe('withHosts', () => {
       [region(0x7ff_0000, 0x800_ffff), region(0x801_0000, 0x80f_ffff), MSI],
     ],
     ['nothing where MSIs are translated', { msi: 'translate' }, USABLE, [region(0xfee0_0000, 0xfeef_ffff)]],
-    ['what lies outside the input range', { input: { start: 0, end: 0xffff_efff } }, USABLE, [MSI]],
+    [
+      'what lies above the input range',
+      { input: { start: 0, end: 0x17ff_ffff } },
+      [
+        { start: 0, end: 0xfff_ffff },
+        { start: 0x2000_0000, end: 0x7f_ffff_ffff },
+      ],
+      [region(0x1000_0000, 0x17ff_ffff), MSI],
+    ],
+    [
+      'what lies below the input range',
+      { input: { start: 0x1800_0000, end: 0xffff_ffff } },
+      [
+        { start: 0, end: 0xfff_ffff },
+        { start: 0x2000_0000, end: 0x7f_ffff_ffff },
+      ],
+      [region(0x1800_0000, 0x1fff_ffff), MSI],
+    ],
+    ['all that lies outside the input range', { input: { start: 0, end: 0xffff_efff } }, USABLE, [MSI]],
   ])('leaves out of the holes %s', (_, config, usable, regions) => {
     expect(reserved(config, usable)).toEqual(regions)
   })
