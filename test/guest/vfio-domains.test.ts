@@ -9,10 +9,8 @@ import { describeUnless } from '../support/skip.ts'
 import { missingVfioEdu, startEduHost } from '../support/vfio-edu.ts'
 import type { VfioHost } from '../support/vfio-guest.ts'
 
-const OPTIONS = '-m 160 --disk $file1,ro --vfio 00:10.0,bind'
+const OPTIONS = '-m 160 --disk $file1,ro --vfio 00:10.0,bind --vfio 00:13.0,bind'
 const COUNT = 1024
-/** Mappings that the host takes of a container. */
-const ENTRIES = 64
 /** A container whose last group leaves it loses its mappings. */
 const MAP_B = `
         map b p 0x100000
@@ -33,10 +31,7 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
 
   beforeAll(async () => {
     host = await startEduHost(2)
-    await host.startGuest(
-      'guest',
-      `${OPTIONS} --vfio 00:13.0,bind --iommu vfio0+vfio1,bypass=off --iommu-trace /tmp/trace --iommu-check`,
-    )
+    await host.startGuest('guest', `${OPTIONS} --iommu vfio0+vfio1,bypass=off --iommu-trace /tmp/trace --iommu-check`)
   }, SETUP_LIMIT_MS)
   afterAll(() => host?.[Symbol.asyncDispose]())
 
@@ -175,43 +170,5 @@ describeUnless(missingVfioEdu(), 'edu devices in domains', () => {
       ])
       expect(await host.facts('end guest')).toEqual({ status: '0', errors: '' })
     })
-  })
-
-  it('meet the limit of mappings that the host has, and go on below it', async () => {
-    await host.output(`echo ${ENTRIES} >/sys/module/vfio_iommu_type1/parameters/dma_entry_limit`)
-    await host.startGuest('limited', `${OPTIONS} --iommu vfio0,bypass=off`)
-    const addresses = Array.from(
-      { length: ENTRIES + 8 },
-      (_, index) => `0x${(0x100000 + index * 0x10000).toString(16)}`,
-    )
-    const first = addresses[0]
-    const last = addresses.at(-1)
-    // Linux does not look at the status of a MAP: its program learns of nothing.
-    const facts = await host.inGuest(
-      'limited',
-      `edu "
-        container a
-        memory m 0x1000
-        device: device x $(edus) a
-        ${addresses.map(address => `map a m ${address}`).join('\n')}
-        pattern m 5
-        dma x out ${first} ${COUNT}
-        pattern m 0
-        dma x in ${last} ${COUNT}
-        tooMany: check m 0
-        unmap a ${last} 0x1000
-        unmap a ${first} 0x1000
-        map a m ${last}
-        dma x in ${last} ${COUNT}
-        below: check m 5 0 ${COUNT}"`,
-    )
-    expect(facts).toEqual({ device: 'ok', tooMany: '0', below: '0' })
-    const state = JSON.parse(await host.output('state limited')) as IommuViewState
-    expect(backendsOf(state)).toMatchObject([{ treatment: 'translate', mappings: ENTRIES, limit: ENTRIES }])
-    expect(state.device).toMatchObject({ failures: 8 })
-    expect(await host.output('bulkhead iommu stat limited')).toContain(
-      `group 12 has ${ENTRIES} of the ${ENTRIES} mappings`,
-    )
-    expect(await host.output('cat /tmp/limited.err')).toContain('dma_entry_limit')
   })
 })

@@ -26,6 +26,8 @@ export interface FakeDeviceOptions {
   readonly isFixed?: boolean
   /** Interrupts that the host has left for the guest. */
   readonly vectors?: number
+  /** The kind that the host does not let anybody have. */
+  readonly refusedIrq?: number
   /** Whether the host refuses to map regions. */
   readonly isUnmappable?: boolean
 }
@@ -123,7 +125,7 @@ export class FakeVfioDevice implements VfioDevice {
 
   setTriggers(irq: number, start: number, fds: readonly number[]): void {
     this.log.push(`set ${irq} ${start} ${fds.join(' ')}`)
-    if (start + fds.length > (this.irqs[irq]?.count ?? 0)) refuse(EINVAL)
+    if (start + fds.length > (this.irqs[irq]?.count ?? 0) || irq === this.options.refusedIrq) refuse(EINVAL)
     const isForHost = irq >= v.VFIO_PCI_ERR_IRQ_INDEX
     if (!isForHost && start + fds.length > (this.options.vectors ?? 2048)) refuse(ENOSPC)
     const others = this.kinds.filter(kind => kind !== irq)

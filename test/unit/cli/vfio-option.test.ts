@@ -8,7 +8,7 @@ describe('parseVfio', () => {
   it.each([
     ['00:10.0', { address: '0000:00:10.0' }],
     ['0001:0A:1f.7', { address: '0001:0a:1f.7' }],
-    ['00:10.0,bind', { address: '0000:00:10.0', bind: true, hostGroup: 16 }],
+    ['00:10.0,bind', { address: '0000:00:10.0', bind: true }],
     ['00:10.0,rom=off', { address: '0000:00:10.0', rom: 'none' }],
     ['00:10.0,rom=a=b,bind', { address: '0000:00:10.0', rom: { file: 'a=b' }, bind: true }],
   ])('takes %s', (words, config) => {
@@ -18,7 +18,11 @@ describe('parseVfio', () => {
   it("takes the rig's devices by their names, and knows where they are", () => {
     const words = ['edu', `nvme=${IMAGE}`, 'edu,rom=off']
     expect(parseVfio(words)).toEqual([
-      { config: { kind: 'vfio', address: '0000:00:10.0', bind: true }, words: words[0], emulated: { kind: 'edu' } },
+      {
+        config: { kind: 'vfio', address: '0000:00:10.0', bind: true, hostGroup: 16 },
+        words: words[0],
+        emulated: { kind: 'edu' },
+      },
       {
         config: { kind: 'vfio', address: '0000:00:11.0', bind: true, hostGroup: 17 },
         words: words[1],
