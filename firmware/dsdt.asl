@@ -29,7 +29,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BLKHD ", "BULKHEAD", 0x00000001)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                     0x00000000, 0xC0000000, 0xDFFFFFFF, 0x00000000, 0x20000000)
                 QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
-                    0x0000000000000000, 0x0000008000000000, 0x000000BFFFFFFFFF, 0x0000000000000000,
+                    0x0000000000000000, 0x0000004000000000, 0x0000007FFFFFFFFF, 0x0000000000000000,
                     0x0000004000000000)
             })
 

@@ -17,7 +17,7 @@ const MIB = 2 ** 20
 export const MAX_CPUS = 16
 /** The least memory: below it no kernel format has room for its boot data. */
 export const MIN_MEMORY_MIB = 2
-/** 511 GiB: more than any host of test guests has, and within every guest's physical address width. */
+/** 255 GiB: more than any host of test guests has, and within every guest's physical address width. */
 export const MAX_MEMORY_MIB = MAX_RAM / MIB
 
 /** A machine to build. */

@@ -39,7 +39,7 @@ import { FakePciHost } from './pci-host.ts'
 import { VirtioDriver } from './virtio-driver.ts'
 import { VirtioMemory } from './virtio-memory.ts'
 
-const WINDOW = { start: 0x80_0000_0000, size: 0x1_0000_0000 }
+const WINDOW = { start: 0x40_0000_0000, size: 0x1_0000_0000 }
 /** 00:01.0 and 01:00.0 in the enhanced configuration window. */
 const FIRST_DEVICE = 0x8000
 const SECOND_BUS = 0x10_0000

@@ -11,7 +11,8 @@
  *   0000_fee0_0000    local APICs and MSI doorbell (KVM)
  *   0000_fffb_c000    KVM's identity page table and TSS (Intel hosts)
  *   0001_0000_0000  the rest of RAM
- *   0080_0000_0000  64-bit BARs, up to 00c0_0000_0000: within 40 address bits
+ *   0040_0000_0000  64-bit BARs, up to 0080_0000_0000: within 39 address bits, which is all that some processors and
+ *                   IOMMUs have
  */
 import type { MemoryRange } from '../../boot/memory-map.ts'
 import type { RamRange } from '../../memory/ram.ts'
@@ -28,7 +29,7 @@ export const PCI_HOLE_END = 4 * GIB
 
 /** Where BARs can be: firmware/dsdt.asl tells the guest the same. */
 export const PCI_WINDOW_32 = { start: PCI_HOLE_START, size: GIB / 2 } as const
-export const PCI_WINDOW_64 = { start: 512 * GIB, size: 256 * GIB } as const
+export const PCI_WINDOW_64 = { start: 256 * GIB, size: 256 * GIB } as const
 
 /** Configuration space of every bus there can be, right behind the 32-bit window. MCFG and DSDT say so. */
 export const ECAM_START = PCI_WINDOW_32.start + PCI_WINDOW_32.size

@@ -19,9 +19,9 @@ describe('planMachine', () => {
     )
   })
 
-  it.each([0, 1, 511 * 1024 + 1, -16, 16.5, Number.NaN])('refuses %d MiB of memory', memoryMiB => {
+  it.each([0, 1, 255 * 1024 + 1, -16, 16.5, Number.NaN])('refuses %d MiB of memory', memoryMiB => {
     expect(() => planMachine(config({ memoryMiB }))).toThrow(
-      new BadInput(`memory must be 2 to 523264 MiB, not ${memoryMiB}: change -m`),
+      new BadInput(`memory must be 2 to 261120 MiB, not ${memoryMiB}: change -m`),
     )
   })
 
@@ -29,7 +29,7 @@ describe('planMachine', () => {
     [2, 1],
     [16, 16],
     [3072, 2],
-    [511 * 1024, 1],
+    [255 * 1024, 1],
   ])('plans %d MiB with %d vCPUs', (memoryMiB, cpus) => {
     const plan = planMachine(config({ memoryMiB, cpus }))
     expect(plan.entry).toMatchObject({ mode: 'protected', eip: LOAD_ADDRESS + 0x40 })
