@@ -78,11 +78,11 @@ function eduCommands(program: string, disk: string): string {
 /** In a guest: no interrupt remapping there, so VFIO must be told to do without. */
 const GUEST_VFIO = 'modprobe vfio_iommu_type1 allow_unsafe_interrupts=1; modprobe vfio-pci'
 
-/** An emulated host with that many edu devices; it and its guests, which have the program as /dev/vda, know the commands. */
-export async function startEduHost(count: number): Promise<VfioHost> {
+/** An emulated host with that many edu devices, or these in the form of `rig run --device`; it and its guests, which have the program as /dev/vda, know the commands. */
+export async function startEduHost(count: number | readonly string[]): Promise<VfioHost> {
   const program = await vfioEdu()
   return await VfioHost.start({
-    devices: Array.from({ length: count }, () => 'edu'),
+    devices: typeof count === 'number' ? Array.from({ length: count }, () => 'edu') : count,
     files: [program],
     prelude: `${eduCommands(program, '$file1')} ${HOST_COMMANDS}`,
     guestPrelude: `${GUEST_VFIO}; ${eduCommands(program, '/dev/vda')} bound >/dev/null`,

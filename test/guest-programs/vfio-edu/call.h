@@ -54,6 +54,7 @@ void keep_again(struct call *call);
 void changes(struct call *call);
 
 void open_device(struct call *call);
+void open_mate(struct call *call);
 void close_device(struct call *call);
 void prepare(struct call *call);
 void start(struct call *call);

@@ -79,6 +79,17 @@ static void *map_bar(int fd, size_t *size) {
   return mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, info.offset);
 }
 
+/* The device itself, of a group that is open and in its container. */
+static void open_in_group(struct call *call, struct device *device, const char *address) {
+  device->fd = ioctl(device->group, VFIO_GROUP_GET_DEVICE_FD, address);
+  if (device->fd < 0 || enable(device->fd) < 0) return failed(call);
+  device->bar = map_bar(device->fd, &device->bar_size);
+  if (device->bar == MAP_FAILED) return failed(call);
+  device->irq = -1;
+  device->thing.is_open = true;
+  if (get(device, EDU_ID) != EDU_ID_VALUE) bad(call, "no edu");
+}
+
 void open_device(struct call *call) {
   struct device *device = PLACE(devices, word(call, 1));
   int container = container_fd(word(call, 3));
@@ -91,13 +102,16 @@ void open_device(struct call *call) {
   /* Another group may have set it already. */
   if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0 && errno != EBUSY && errno != EINVAL)
     return failed(call);
-  device->fd = ioctl(device->group, VFIO_GROUP_GET_DEVICE_FD, word(call, 2));
-  if (device->fd < 0 || enable(device->fd) < 0) return failed(call);
-  device->bar = map_bar(device->fd, &device->bar_size);
-  if (device->bar == MAP_FAILED) return failed(call);
-  device->irq = -1;
-  device->thing.is_open = true;
-  if (get(device, EDU_ID) != EDU_ID_VALUE) bad(call, "no edu");
+  open_in_group(call, device, word(call, 2));
+}
+
+void open_mate(struct call *call) {
+  struct device *device = PLACE(devices, word(call, 1));
+  struct device *other = FIND(devices, word(call, 3));
+  /* A group is opened once. */
+  device->group = dup(other->group);
+  if (device->group < 0) return failed(call);
+  open_in_group(call, device, word(call, 2));
 }
 
 static int set_irq(struct device *device, uint32_t action, int event) {

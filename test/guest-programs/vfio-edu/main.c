@@ -6,6 +6,7 @@
  *   container C                          opens one
  *   memory M BYTES                       zeroes, locked
  *   device D ADDRESS C                   takes the device's group into the container and opens it, as bus master
+ *   mate D ADDRESS OTHER                 opens another device of the group that OTHER is in
  *   close D                              gives the device back and its group out of the container
  *   map C M IOVA [OFFSET BYTES [r|w]]    lets devices reach memory
  *   unmap C IOVA BYTES                   outcome: how many bytes
@@ -37,6 +38,7 @@ static const struct {
     {"container", open_container},
     {"memory", allocate},
     {"device", open_device},
+    {"mate", open_mate},
     {"close", close_device},
     {"map", map},
     {"unmap", unmap},
