@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /** The command line: arguments in, exit status out. */
-import { BadInput, HostError, KvmUnusable } from './base/errors.ts'
+import { BadInput, firstError, HostError, KvmUnusable } from './base/errors.ts'
 import { COMMANDS, type Result } from './cli/commands.ts'
 import { Status } from './cli/status.ts'
 
@@ -18,7 +18,8 @@ async function main(words: readonly string[]): Promise<Result> {
 async function guarded(words: readonly string[]): Promise<Result> {
   try {
     return await main(words)
-  } catch (error) {
+  } catch (caught) {
+    const error = firstError(caught)
     if (error instanceof BadInput || error instanceof HostError) {
       process.stderr.write(`bulkhead: ${error instanceof BadInput ? onOneLine(error.message) : error.message}\n`)
       return error instanceof BadInput || error instanceof KvmUnusable ? Status.usage : Status.failure

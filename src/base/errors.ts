@@ -36,3 +36,10 @@ export class SysError extends HostError {
 export function assert(condition: boolean, invariant: string): asserts condition {
   if (!condition) throw new Error(`internal error: ${invariant}`)
 }
+
+/** What went wrong first: what fails when things are given back after an error comes with that error in it. */
+export function firstError(error: unknown): unknown {
+  let first = error
+  while (first instanceof SuppressedError) first = first.suppressed as unknown
+  return first
+}

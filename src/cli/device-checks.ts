@@ -3,6 +3,7 @@
  * same when it opens them; what changes in between is told then.
  */
 import { BadInput } from '../base/errors.ts'
+import type { EmulatedDevice } from '../rig/emulated-devices.ts'
 import type { DeviceRequests } from './device-options.ts'
 
 /** Throws `BadInput`. Loads only what the devices need. */
@@ -10,12 +11,18 @@ export async function checkDevices(devices: DeviceRequests, runsInRig: boolean):
   const { disks, networks, vfio, vsock } = devices
   if (runsInRig) refuseInRig(devices)
   else if (vfio.length > 0) await checkHostDevices(vfio)
-  if (disks.length > 0) (await import('../machine/device/disk-file.ts')).checkDiskFiles(disks)
+  const files = [...disks, ...vfio.flatMap(({ emulated }) => diskOf(emulated))]
+  if (files.length > 0) (await import('../machine/device/disk-file.ts')).checkDiskFiles(files)
   if (networks.length > 0 && !runsInRig) {
     const { checkHostNetwork } = await import('../machine/device/network.ts')
     for (const { config } of networks) await checkHostNetwork(config)
   }
   if (vsock !== undefined) (await import('../machine/device/vsock.ts')).checkVsock({ kind: 'vsock', ...vsock })
+}
+
+/** The rig's NVMe has a disk like any other. */
+function diskOf(device: EmulatedDevice | undefined): readonly { readonly path: string; readonly readOnly: boolean }[] {
+  return device?.kind === 'nvme' ? [{ path: device.path, readOnly: !device.writable }] : []
 }
 
 async function checkHostDevices(vfio: DeviceRequests['vfio']): Promise<void> {

@@ -1,11 +1,11 @@
 /** `bulkhead rig shell` and `bulkhead rig run`: work on the emulated host itself. */
-import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { BadInput } from '../base/errors.ts'
 import { LOG_LEVELS, Log } from '../base/log.ts'
 import type { RigOptions } from '../rig/rig.ts'
 import { type Options, parseArguments, parseChoice, parseMemory, parseSeconds } from './arguments.ts'
-import { parseRigDevice } from './rig-device-option.ts'
+import { pathStatus } from './path-status.ts'
+import { parseRigDevices } from './rig-device-option.ts'
 import { ENDING_SIGNALS } from './status.ts'
 import { isInteractive, rawTerminal } from './terminal.ts'
 
@@ -15,8 +15,8 @@ export const RIG_OPTIONS: Options = {
   network: { help: 'a network behind 10.0.2.2; with --guest, also for guests' },
   file: { value: 'PATH[,rw]', help: 'a file as a block device there; $BULKHEAD_FILES lists them', multiple: true },
   device: {
-    value: 'edu|nvme=FILE[,rw]|e1000e[=ROM]',
-    help: 'a PCI device for guests, at 00:10.0, 11.0 and 12.0, the next 3 further',
+    value: 'edu[+edu]|nvme=FILE[,rw]|e1000e[=ROM]',
+    help: 'a PCI device for guests, at 00:10.0, 11.0 or 12.0, the next 3 on',
     multiple: true,
   },
   timeout: { value: 'S', help: 'rig run: end the command after S seconds' },
@@ -43,7 +43,7 @@ export async function rig(words: readonly string[]): Promise<number> {
     guestMemoryMiB: memory,
     files,
     network: switches.has('network'),
-    devices: (lists['device'] ?? []).map(text => parseRigDevice('--device', text, { writable: false })),
+    devices: (lists['device'] ?? []).flatMap(parseRigDevices),
     environment: paths => ({ BULKHEAD_FILES: paths.join(' ') }),
     abort: abort.signal,
     ...(values['timeout'] === undefined ? {} : { timeoutS: parseSeconds('--timeout', values['timeout']) / 1000 }),
@@ -76,7 +76,7 @@ function parseFile(text: string): { path: string; writable: boolean } {
 }
 
 function isFile(path: string): boolean {
-  const found = statSync(path, { throwIfNoEntry: false })
+  const found = pathStatus(path)
   return found?.isFile() === true || found?.isBlockDevice() === true
 }
 

@@ -142,8 +142,8 @@ export class Iommu {
   /**
    * Attaches an endpoint, and detaches it from its present domain first. Makes the domain if need be. `noEntry`: no
    * such endpoint. `range`: a domain id outside the range. `invalid`: `bypass` is not what the domain is.
-   * `unsupported`: mappings of the domain lie in the endpoint's reserved regions, or a device of its host group is in
-   * another domain. What its back end answers comes back too. When it fails, nothing has changed.
+   * `unsupported`: mappings of the domain lie in the endpoint's reserved regions. What its back end answers comes back
+   * too; until all endpoints of a back end are in one place, it lets nothing through. When it fails, nothing has changed.
    */
   attach(endpointId: number, domainId: number, bypass: boolean, done: Done): void {
     const endpoint = this.endpoints.get(endpointId)

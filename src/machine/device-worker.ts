@@ -3,7 +3,7 @@
  * sleeps in epoll_wait otherwise.
  */
 import { createPci, createPlatform, type Platform } from '../arch/devices.ts'
-import { BadInput, HostError } from '../base/errors.ts'
+import { BadInput, firstError, HostError } from '../base/errors.ts'
 import { Bus } from '../bus/bus.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import { EPOLLIN, EventLoop } from '../host/event-loop.ts'
@@ -293,7 +293,8 @@ async function serve(start: StartDevices): Promise<void> {
 }
 
 /** What the host or the user is to blame for has its sentence; anything else is our own fault. */
-function describe(error: unknown): string {
+function describe(caught: unknown): string {
+  const error = firstError(caught)
   if (!(error instanceof Error)) return String(error)
   const isKnown = error instanceof BadInput || error instanceof HostError
   return isKnown ? error.message : (error.stack ?? error.message)

@@ -8,6 +8,7 @@ import { HostError, SysError } from '../base/errors.ts'
 import type { EndpointBackend } from '../iommu/endpoint-backend.ts'
 import { Outcome } from '../iommu/outcome.ts'
 import type { PciHost } from '../pci/host.ts'
+import type { BusMate } from '../vfio/bus-reset.ts'
 import { Container } from '../vfio/container.ts'
 import { ContainerBackend } from '../vfio/container-backend.ts'
 import { VfioFunction } from '../vfio/function.ts'
@@ -33,6 +34,8 @@ export interface PassedDevice {
 export class VfioDevices implements Disposable {
   private readonly peers = new PeerMemory()
   private readonly backends = new Map<number, ContainerBackend>()
+  /** By the device's address. */
+  private readonly functions = new Map<string, VfioFunction>()
   /** Addresses of devices that the host has taken back. */
   private readonly gone = new Set<string>()
   private readonly opened: DisposableStack
@@ -73,10 +76,7 @@ export class VfioDevices implements Disposable {
     const { name, plan } = this.device(index)
     const made = new VfioFunction({
       name,
-      device: new OpenedDevice(
-        plan,
-        this.devices.map(device => device.plan),
-      ),
+      device: new OpenedDevice(plan, () => this.mates()),
       host,
       space: guestSpace,
       peers: this.peers,
@@ -87,6 +87,7 @@ export class VfioDevices implements Disposable {
       onGone: () => this.lost(plan),
       onError: message => vfioNotices.deviceFailed(message),
     })
+    this.functions.set(plan.address, made)
     return { function: made, statistics: () => this.statistics(made, plan) }
   }
 
@@ -109,6 +110,11 @@ export class VfioDevices implements Disposable {
 
   [Symbol.dispose](): void {
     this.opened.dispose()
+  }
+
+  /** A device is in use from the moment at which its function is made. */
+  private mates(): readonly BusMate[] {
+    return this.devices.map(({ plan }) => ({ ...plan, isInUse: this.functions.get(plan.address)?.isInUse === true }))
   }
 
   private device(index: number): PassedDevice {

@@ -20,6 +20,8 @@ export interface ExpansionRomOptions {
   readonly size: number
   /** Called at the first read; at most `size` bytes. */
   readonly content: () => Uint8Array
+  /** Whether the function answers at all besides the command register's bit; absent: always. */
+  readonly isAwake?: () => boolean
 }
 
 /** See above. */
@@ -51,8 +53,11 @@ export class ExpansionRom {
   update(): void {
     const { view } = this.config
     const register = view.getUint32(PCI_ROM_ADDRESS, true)
+    const { isAwake = () => true } = this.options
     const isOn =
-      (register & PCI_ROM_ADDRESS_ENABLE) !== 0 && (view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) !== 0
+      isAwake() &&
+      (register & PCI_ROM_ADDRESS_ENABLE) !== 0 &&
+      (view.getUint16(PCI_COMMAND, true) & PCI_COMMAND_MEMORY) !== 0
     this.place?.place(isOn ? (register & ~PCI_ROM_ADDRESS_ENABLE) >>> 0 : undefined)
   }
 

@@ -160,11 +160,11 @@ function hubPort(id: string): string {
   return `hubport,id=${id},hubid=0`
 }
 
-function deviceArguments({ device, address }: PlacedDevice, id: string): string[] {
+function deviceArguments({ device, address, isMultifunction }: PlacedDevice, id: string): string[] {
   switch (device.kind) {
     case 'edu':
       // Its own 28 bits would keep it from most of the memory that isolation is to keep it from.
-      return ['-device', `edu,addr=${address},dma_mask=0xffffffff`]
+      return ['-device', `edu,addr=${address},dma_mask=0xffffffff${isMultifunction ? ',multifunction=on' : ''}`]
     case 'nvme': {
       const drive = { hostPath: device.path, writable: device.writable }
       return [...blockNode(id, drive), '-device', `nvme,drive=${id},serial=bulkhead-${id},addr=${address}`]

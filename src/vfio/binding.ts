@@ -69,9 +69,12 @@ export class Binding {
     for (const device of devices) this.check(device, options)
     using taken = new DisposableStack()
     for (const device of devices) {
-      if (isVfioBound(device)) continue
+      if (isVfioBound(device)) {
+        this.keep(device.address)
+        continue
+      }
       this.take(device)
-      taken.defer(() => this.giveBack(device.address))
+      taken.defer(() => this.tryGiveBack(device.address))
     }
     taken.move()
   }
@@ -80,18 +83,30 @@ export class Binding {
   unbind(addresses: readonly string[], options: BindOptions = {}): void {
     const devices = this.devices(addresses)
     for (const device of devices) if (isVfioBound(device)) this.checkUse(device, 'unbind', options)
-    // One that fails does not keep the others.
-    using stack = new DisposableStack()
-    for (const { address } of devices.toReversed()) stack.defer(() => this.giveBack(address))
+    const failures: Error[] = []
+    for (const { address } of devices) {
+      // One that fails does not keep the others.
+      try {
+        this.giveBack(address)
+      } catch (error) {
+        failures.push(error as Error)
+      }
+    }
+    const [first, ...others] = failures
+    if (first === undefined) return
+    throw others.length === 0 ? first : new HostError(failures.map(({ message }) => message).join('; '))
   }
 
   /** Binds for as long as the result lives. A device that vfio-pci had already stays with it at the end. */
   withBound(address: string): Disposable {
     const device = this.device(address)
-    if (isVfioBound(device) && !this.isLeftover(device.address)) return new DisposableStack()
-    this.bind([device.address])
-    const former = this.former(device.address) ?? NOBODY
-    this.note(device.address, { ...former, process: process.pid })
+    const owner = { process: process.pid }
+    if (!isVfioBound(device)) {
+      this.check(device, {})
+      this.take(device, owner)
+    } else if (this.isLeftover(device.address))
+      this.note(device.address, { ...(this.former(device.address) ?? NOBODY), ...owner })
+    else return new DisposableStack()
     return { [Symbol.dispose]: () => this.giveBack(device.address) }
   }
 
@@ -124,9 +139,11 @@ export class Binding {
   }
 
   /** Moves a device to vfio-pci, or leaves it as it was and throws. */
-  private take({ address, driver, driverOverride }: HostDevice): void {
+  private take(device: HostDevice, owner: Pick<Former, 'process'> = {}): void {
+    const { address } = device
     this.loadDriver()
-    this.note(address, { driver: driver ?? null, override: driverOverride ?? null })
+    // First of all, and with the owner: whenever this program is killed, somebody can give it back.
+    this.note(address, { ...this.present(device), ...owner })
     try {
       this.write(address, 'driver_override', DRIVER)
       this.release(address)
@@ -138,6 +155,23 @@ export class Binding {
     }
   }
 
+  /**
+   * What has a device. One that is to be vfio-pci's and is not yet was left so by a run that was killed, which noted what
+   * had it; or by the user, whose driver could not have it back while that stays.
+   */
+  private present({ address, driver, driverOverride }: HostDevice): Former {
+    if (driverOverride !== DRIVER) return { driver: driver ?? null, override: driverOverride ?? null }
+    const noted = this.former(address) ?? NOBODY
+    return { driver: noted.driver ?? driver ?? null, override: noted.override }
+  }
+
+  /** The user wants it to stay with vfio-pci, though a run took it that was killed. */
+  private keep(address: string): void {
+    if (!this.isLeftover(address)) return
+    const { driver, override } = this.former(address) ?? NOBODY
+    this.note(address, { driver, override })
+  }
+
   private loadDriver(): void {
     if (existsSync(join(this.host.sysfs, 'bus/pci/drivers', DRIVER))) return
     const refusal = this.host.loadModule(DRIVER)
@@ -145,8 +179,12 @@ export class Binding {
       throw new HostError(`the module ${DRIVER} cannot be loaded (${refusal}): see bulkhead doctor`)
   }
 
-  /** Back to what had it, as noted; without a note, to whoever takes it. */
+  /** Back to what had it, as noted; without a note, to whoever takes it. Nothing is left of one that was unplugged. */
   private giveBack(address: string): void {
+    if (!existsSync(join(this.host.sysfs, 'bus/pci/devices', address))) {
+      this.forget(address)
+      return
+    }
     const former = this.former(address)
     const device = this.device(address)
     if (isVfioBound(device)) {

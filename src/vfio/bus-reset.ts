@@ -5,6 +5,7 @@
 import { CBuffer } from '../host/c-buffer.ts'
 import { ENOSPC } from '../host/errno.ts'
 import { tryIoctl } from '../host/ioctl.ts'
+import type { ResetKind } from './device.ts'
 import type { VfioPlan } from './plan.ts'
 import * as s from './structs.ts'
 import * as v from './uapi.ts'
@@ -16,23 +17,33 @@ export interface DependentDevice {
   readonly address: string
 }
 
+/** A device of the machine. */
+export interface BusMate extends Pick<VfioPlan, 'address' | 'group' | 'groupFd'> {
+  /** The guest has it at present. */
+  readonly isInUse: boolean
+}
+
 /** See above. */
 export class BusReset {
+  /** `mates` are the machine's devices as they are at the time. */
   constructor(
     private readonly plan: VfioPlan,
-    private readonly all: readonly VfioPlan[],
+    private readonly mates: () => readonly BusMate[],
   ) {}
 
-  /** False: the host has no such reset for the device, or it would hit a device that is not the guest's or another one of it. */
-  reset(): boolean {
-    const groups = groupsToReset(this.plan, this.all, this.dependents())
-    if (groups === undefined) return false
+  /** `none`: the host has no such reset for the device, or it would hit one that is not the machine's, or is in use. */
+  reset(): ResetKind {
+    const dependents = this.dependents()
+    const mates = this.mates()
+    const groups = groupsToReset(this.plan, mates, dependents)
+    if (groups === undefined) return 'none'
     const { size, offset } = s.vfio_pci_hot_reset
     const argument = new CBuffer(size + 4 * groups.length)
     argument.view.setUint32(offset.argsz, argument.size, true)
     argument.view.setUint32(offset.count, groups.length, true)
     for (const [index, fd] of groups.entries()) argument.view.setInt32(size + 4 * index, fd, true)
-    return tryIoctl(this.plan.deviceFd, v.VFIO_DEVICE_PCI_HOT_RESET, argument) >= 0
+    if (tryIoctl(this.plan.deviceFd, v.VFIO_DEVICE_PCI_HOT_RESET, argument) < 0) return 'none'
+    return others(this.plan, mates, dependents).length > 0 ? 'shared' : 'bus'
   }
 
   /** None: the host has no such reset (ENODEV), or says something unexpected. */
@@ -73,18 +84,24 @@ export function parseDependents(view: DataView): readonly DependentDevice[] {
 
 /** Descriptors of the groups that a reset of these devices takes; undefined: not all of them may be reset. */
 export function groupsToReset(
-  plan: VfioPlan,
-  all: readonly VfioPlan[],
+  plan: Pick<VfioPlan, 'address' | 'group' | 'groupFd'>,
+  mates: readonly BusMate[],
   dependents: readonly DependentDevice[],
 ): readonly number[] | undefined {
-  if (dependents.length === 0) return undefined
-  const hitsAnother = dependents.some(
-    ({ address }) => address !== plan.address && all.some(other => other.address === address),
-  )
-  if (hitsAnother) return undefined
-  const fds = new Map([plan, ...all].map(({ group, groupFd }) => [group, groupFd]))
+  if (dependents.length === 0 || others(plan, mates, dependents).some(({ isInUse }) => isInUse)) return undefined
+  const fds = new Map([plan, ...mates].map(({ group, groupFd }) => [group, groupFd]))
   const needed = [...new Set(dependents.map(({ group }) => group))].map(group => fds.get(group))
   return needed.every(fd => fd !== undefined) ? needed : undefined
+}
+
+/** Other devices of the machine among the dependents. */
+function others(
+  { address: own }: Pick<VfioPlan, 'address'>,
+  mates: readonly BusMate[],
+  dependents: readonly DependentDevice[],
+): readonly BusMate[] {
+  const hit = new Set(dependents.map(({ address }) => address))
+  return mates.filter(({ address }) => address !== own && hit.has(address))
 }
 
 function hex(value: number, digits: number): string {

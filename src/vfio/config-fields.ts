@@ -55,6 +55,15 @@ export const CAPABILITIES: ReadonlyMap<number, Treatment> = new Map([
   [PCI_CAP_ID_AF, 'advanced-features'],
 ])
 
+/** Bytes that a capability has at least, where some of them are looked at. One that has no room for them is hidden. */
+export const LEAST_ROOM: ReadonlyMap<number, number> = new Map([
+  [PCI_CAP_ID_PM, 8],
+  [PCI_CAP_ID_MSI, 10],
+  [PCI_CAP_ID_EXP, 12],
+  [PCI_CAP_ID_MSIX, 12],
+  [PCI_CAP_ID_AF, 6],
+])
+
 /** Extended capabilities that are passed through. */
 export const EXTENDED_CAPABILITIES: ReadonlySet<number> = new Set([
   PCI_EXT_CAP_ID_ERR,

@@ -159,7 +159,7 @@ export class ContainerBackend implements EndpointBackend {
       const outcome = this.mapPiece(start, window, piece)
       if (outcome === Outcome.ok || (piece.isPeer && !window.isStrict)) continue
       // What was mapped of it goes again; if that fails, everything does.
-      if (this.mappings.remove(start, start + window.size - 1) < 0) this.empty()
+      if (!this.takeAway(start, start + window.size - 1)) this.empty()
       return outcome
     }
     this.windows.set(start, window)
@@ -175,7 +175,7 @@ export class ContainerBackend implements EndpointBackend {
 
   /** True: what lies in the range is gone. */
   private remove(start: number, end: number): boolean {
-    if (this.mappings.remove(start, end) < 0) return false
+    if (!this.takeAway(start, end)) return false
     if (this.windows.count === 0) return true
     const { page } = this.mappings
     const gone = this.windows.within(Math.ceil(start / page) * page, Math.floor((end + 1) / page) * page)
@@ -190,8 +190,17 @@ export class ContainerBackend implements EndpointBackend {
   private empty(): void {
     this.windows.clear()
     this.target = { treatment: 'block' }
-    if (this.mappings.clear() < 0)
-      throw new HostError(`${this.name}: the host does not take back what its devices reach`)
+    const result = this.mappings.clear()
+    if (result >= 0) return
+    const reason = refusal('UNMAP', -result)
+    throw new HostError(`${this.name}: the host does not take back what its devices reach: ${reason}`)
+  }
+
+  /** Mappings of the host's; false: it refuses. */
+  private takeAway(start: number, end: number): boolean {
+    const result = this.mappings.remove(start, end)
+    if (result < 0) this.lastRefusal = refusal('UNMAP', -result)
+    return result >= 0
   }
 
   /** Brings mappings of peers in step, where [start, start + size) of guest-physical memory shows through. */
@@ -214,9 +223,10 @@ export class ContainerBackend implements EndpointBackend {
     for (const [iova, mapping] of this.mappings.within(start, start + window.size - 1)) {
       const next = wanted.get(iova)
       if (!mapping.isPeer || (next !== undefined && isSame(next, mapping))) wanted.delete(iova)
-      else if (this.mappings.remove(iova, iova + mapping.size - 1) < 0) {
+      else if (!this.takeAway(iova, iova + mapping.size - 1)) {
         this.empty()
-        this.warn(`${this.name} reaches no memory any more: the host does not take back another device's memory`)
+        const what = `${this.name} reaches no memory any more: the host does not take back another device's memory`
+        this.warn(`${what}: ${this.lastRefusal}`)
         return
       }
     }
@@ -242,7 +252,7 @@ export class ContainerBackend implements EndpointBackend {
     const { limit } = this.port.info
     if (errno === ENOSPC && limit !== undefined)
       return `the host takes no more than ${limit} mappings (parameter dma_entry_limit of vfio_iommu_type1)`
-    const text = `VFIO_IOMMU_MAP_DMA failed: ${errnoName(errno)} (errno ${errno})`
+    const text = refusal('MAP', errno)
     return errno === ENOMEM ? `${text}: this process may lock no more memory (ulimit -l)` : text
   }
 }
@@ -254,6 +264,10 @@ function place(
   { start: at, size, hostAddress, isPeer }: MemoryPiece,
 ): { readonly iova: number; readonly mapping: HostMapping } {
   return { iova: start + at - phys, mapping: { size, hostAddress, flags, isPeer } }
+}
+
+function refusal(call: 'MAP' | 'UNMAP', errno: number): string {
+  return `VFIO_IOMMU_${call}_DMA failed: ${errnoName(errno)} (errno ${errno})`
 }
 
 function isSame(a: HostMapping, b: HostMapping): boolean {

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import type { HostDevice } from './host-devices.ts'
+import { groupDevices, type HostDevice, isVfioBound } from './host-devices.ts'
 
 /** linux/if.h */
 const IFF_UP = 1
@@ -81,9 +81,15 @@ function displayUses({ address, driver }: HostDevice, { sysfs }: UseFolders): re
 }
 
 /** Processes that have a disk or the group's file open; those of other users are only seen by root. */
-function processUses({ group }: HostDevice, disks: ReadonlySet<string>, { proc }: UseFolders): readonly string[] {
+function processUses(
+  { group }: HostDevice,
+  disks: ReadonlySet<string>,
+  { sysfs, proc }: UseFolders,
+): readonly string[] {
   const files = new Map([...disks].map(disk => [`/dev/${disk}`, disk]))
-  if (group !== undefined) files.set(`/dev/vfio/${group}`, 'it')
+  if (group !== undefined && groupDevices(group, sysfs).some(isVfioBound)) files.set(`/dev/vfio/${group}`, 'it')
+  // Most devices have neither, and a host has many devices and many open files.
+  if (files.size === 0) return []
   return names(proc)
     .filter(name => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap(pid => {

@@ -24,8 +24,11 @@ export interface VfioIrq {
   readonly flags: number
 }
 
-/** How a device was reset; `none`: the host has no way. */
-export type ResetKind = 'function' | 'bus' | 'none'
+/**
+ * How a device was reset; `none`: the host has no way. `shared`: with its bus, and another device of the machine that is
+ * there, too, and that the guest did not have at the time. While it has both, neither can be reset.
+ */
+export type ResetKind = 'function' | 'bus' | 'shared' | 'none'
 
 /** See above. Calls throw `SysError`, except where it is said. */
 export interface VfioDevice {
@@ -54,6 +57,6 @@ export interface VfioDevice {
   setUnmaskTrigger(irq: number, fd: number): void
   /** Unmasks INTx once. */
   unmask(irq: number): void
-  /** As at power-on, as far as the host can: function level, else the bus if nobody else is on it. */
+  /** As at power-on, as far as the host can: function level, else the bus if nothing on it is in use. */
   reset(): ResetKind
 }

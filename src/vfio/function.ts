@@ -24,6 +24,7 @@ import {
   PCI_INTERRUPT_PIN,
 } from '../pci/registers.ts'
 import { findCapabilities } from './capability-list.ts'
+import { LEAST_ROOM } from './config-fields.ts'
 import type { ResetKind, VfioDevice } from './device.ts'
 import type { GuestSpace } from './guest-space.ts'
 import { PassedInterrupts } from './interrupts.ts'
@@ -86,6 +87,8 @@ export class VfioFunction implements PciFunction {
   private capabilities: PassedCapabilities = { power: undefined, settings: [] }
   private slot: PciSlot | undefined
   private isAwake = true
+  /** The host resets it without anything else. */
+  private canReset = false
   private wasBusMaster = false
   /** The device is no longer ours: given back to the host, or the machine ended. */
   private isOver = false
@@ -119,6 +122,11 @@ export class VfioFunction implements PciFunction {
     this.config.own.onWrite(PCI_COMMAND, 2, () => this.obeyCommand())
   }
 
+  /** Whether the device is the guest's: no longer when the host took it back, or the machine ends. */
+  get isInUse(): boolean {
+    return !this.isOver
+  }
+
   /** Counters for people. */
   get statistics(): Readonly<Record<string, number>> {
     return {
@@ -134,13 +142,14 @@ export class VfioFunction implements PciFunction {
     const { loop, onError, debug } = options
     this.slot = slot
     const kind = this.resetDevice()
+    this.canReset = kind === 'function' || kind === 'bus'
     if (kind === 'none') debug(`${this.name}: the host cannot reset ${device.address}`)
     this.capabilities = passCapabilities(this.config, this.snapshot, {
       msi: this.msi,
       msix: this.msix,
       isIntegrated: slot.isRoot,
       isConventional: slot.isConventional,
-      canReset: kind !== 'none',
+      canReset: this.canReset,
       onReset: () => this.reset(),
       onSleep: () => this.sleep(),
       onPower: () => this.obeyPower(),
@@ -172,7 +181,8 @@ export class VfioFunction implements PciFunction {
     this.config.own.reset()
     this.msix?.reset()
     this.msi?.reset()
-    this.resetDevice()
+    if (this.resetDevice() === 'none' && this.canReset)
+      this.warn('the host did not reset it when the guest asked for it: the device has its former state')
     this.applyInterrupts()
   }
 
@@ -181,14 +191,16 @@ export class VfioFunction implements PciFunction {
     if (this.isOver) return
     this.isOver = true
     this.config.own.reset()
+    // From the last to the first, each whatever becomes of the others: what stays behind keeps the host's device in use.
+    using rest = new DisposableStack()
+    rest.defer(() => this.msi?.close())
+    rest.defer(() => this.msix?.close())
+    rest.defer(() => this.interrupts.close())
+    for (const bar of this.passedBars) rest.defer(() => bar.close())
+    rest.defer(() => this.rom?.close())
+    rest.defer(() => this.registers.close())
+    rest.use(this.notices)
     this.resetDevice()
-    this.notices.dispose()
-    this.registers.close()
-    this.rom?.close()
-    for (const bar of this.passedBars) bar.close()
-    this.interrupts.close()
-    this.msix?.close()
-    this.msi?.close()
   }
 
   private get pin(): number {
@@ -313,12 +325,15 @@ export class VfioFunction implements PciFunction {
     return new ExpansionRom(this.config.own, {
       name: this.name,
       size,
+      // The content is read once, and a device that sleeps gives ones for it.
+      isAwake: () => this.isAwake,
       content: () => (rom instanceof Uint8Array ? rom : device.readBytes(VFIO_PCI_ROM_REGION_INDEX, 0, own)),
     })
   }
 
   private capabilityAt(id: number): number | undefined {
-    return findCapabilities(this.snapshot).find(capability => capability.id === id)?.at
+    const least = LEAST_ROOM.get(id) ?? 0
+    return findCapabilities(this.snapshot).find(capability => capability.id === id && capability.room >= least)?.at
   }
 
   private hasIrq(index: number): boolean {

@@ -103,8 +103,13 @@ function present(addresses: readonly string[], sysfs: string): readonly HostDevi
     .filter(device => device !== undefined)
 }
 
+/** A group goes with its last device, and a host without the part of the kernel has no folder for it. */
 function names(folder: string): readonly string[] {
-  return existsSync(folder) ? readdirSync(folder) : []
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
 }
 
 function text(folder: string, name: string): string {

@@ -68,7 +68,7 @@ export class HostFaults {
     for (let count = 0; count < RECORDS; count++) {
       const record = this.next()
       if (record === undefined) return
-      const fault = this.text.read(messageOf(record))
+      const fault = isOfKernel(record) ? this.text.read(messageOf(record)) : undefined
       if (fault !== undefined) this.options.onFault(fault)
     }
   }
@@ -85,6 +85,14 @@ export class HostFaults {
       return ''
     }
   }
+}
+
+/**
+ * The number in front is a facility and, in its lowest three bits, a level. The kernel's own facility is 0, which it gives
+ * to nothing that a program writes to /dev/kmsg, whatever the program says.
+ */
+function isOfKernel(record: string): boolean {
+  return /^[0-7],/.test(record)
 }
 
 /** The message of a record, "level,number,time,flags;message" and lines of properties; its \xNN are turned back. */

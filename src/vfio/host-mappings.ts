@@ -21,6 +21,8 @@ export class HostMappings {
   mapCalls = 0
   unmapCalls = 0
   pinnedBytes = 0
+  /** The host turned out to map something else than the list says. */
+  private isAstray = false
   private readonly list: IovaList<HostMapping>
 
   constructor(private readonly port: DmaPort) {
@@ -67,7 +69,7 @@ export class HostMappings {
 
   /** Takes everything away, whatever the list knows; a negative errno: the host keeps some of it. */
   clear(): number {
-    if (this.remove(0, Number.MAX_SAFE_INTEGER) >= 0) return 0
+    if (!this.isAstray && this.remove(0, Number.MAX_SAFE_INTEGER) >= 0) return 0
     this.forget()
     let worst = 0
     for (const { start, end } of this.port.info.usable) {
@@ -76,6 +78,7 @@ export class HostMappings {
       this.unmapCalls++
       worst = Math.min(worst, to > from ? this.port.unmap(from, to - from) : 0)
     }
+    this.isAstray = worst < 0
     return worst
   }
 
@@ -83,6 +86,7 @@ export class HostMappings {
   forget(): void {
     this.list.clear()
     this.pinnedBytes = 0
+    this.isAstray = false
   }
 
   private unmap(from: number, to: number, gone: readonly (readonly [number, HostMapping])[]): number {
@@ -95,7 +99,8 @@ export class HostMappings {
       bytes += size
       if (!isPeer) this.pinnedBytes -= size
     }
-    // The host knows of other mappings than this list: not to be trusted any more.
-    return result === bytes ? 0 : -EIO
+    if (result === bytes) return 0
+    this.isAstray = true
+    return -EIO
   }
 }

@@ -117,6 +117,7 @@ export class HostVectors {
 class HostVector implements MsiVector {
   /** Whether the guest had it connected since the interrupts were last off. */
   isUsed = false
+  private isConnected = false
   private inner: MsiVector | undefined
 
   constructor(
@@ -143,6 +144,7 @@ class HostVector implements MsiVector {
         return
       }
     }
+    this.isConnected = message !== undefined
     // The way to the guest first: what the host then signals is delivered at once.
     this.inner?.connect(message)
     if (message === undefined || this.isUsed) return
@@ -163,8 +165,9 @@ class HostVector implements MsiVector {
     this.inner = undefined
   }
 
+  /** What is connected stays in use: messages of one kind wait while the guest has the other kind on, too. */
   retire(): void {
-    this.isUsed = false
+    this.isUsed = this.isConnected
     this.clear()
   }
 }

@@ -6,7 +6,7 @@ import { EINVAL, ENOSPC, errnoName } from '../host/errno.ts'
 import { tryIoctl } from '../host/ioctl.ts'
 import { Mapping } from '../host/mapping.ts'
 import { readAt, writeAt } from '../host/positioned.ts'
-import { BusReset } from './bus-reset.ts'
+import { type BusMate, BusReset } from './bus-reset.ts'
 import type { ResetKind, VfioDevice, VfioIrq } from './device.ts'
 import { readInfo } from './info.ts'
 import type { VfioPlan } from './plan.ts'
@@ -29,8 +29,8 @@ export class OpenedDevice implements VfioDevice {
   private readonly word = new CBuffer(8)
   private readonly none = new CBuffer(0)
 
-  /** `all` are the machine's devices: a bus is reset only when no other of them is on it. */
-  constructor(plan: VfioPlan, all: readonly VfioPlan[]) {
+  /** `mates` tells of the machine's devices: a bus is reset only while the guest has no other of them that is on it. */
+  constructor(plan: VfioPlan, mates: () => readonly BusMate[]) {
     this.address = plan.address
     this.fd = plan.deviceFd
     const info = this.info('VFIO_DEVICE_GET_INFO', v.VFIO_DEVICE_GET_INFO, s.vfio_device_info.size)
@@ -41,7 +41,7 @@ export class OpenedDevice implements VfioDevice {
     this.resets = (flags & v.VFIO_DEVICE_FLAGS_RESET) !== 0
     this.regions = Array.from({ length: v.VFIO_PCI_NUM_REGIONS }, (_, index) => this.region(index))
     this.irqs = Array.from({ length: v.VFIO_PCI_NUM_IRQS }, (_, index) => this.irq(index))
-    this.bus = new BusReset(plan, all)
+    this.bus = new BusReset(plan, mates)
   }
 
   read(region: number, offset: number, size: number): number {
@@ -114,7 +114,7 @@ export class OpenedDevice implements VfioDevice {
 
   reset(): ResetKind {
     if (this.resets && tryIoctl(this.fd, v.VFIO_DEVICE_RESET, this.none) >= 0) return 'function'
-    return this.bus.reset() ? 'bus' : 'none'
+    return this.bus.reset()
   }
 
   private region(index: number): PlacedRegion {

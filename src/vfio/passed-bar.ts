@@ -43,7 +43,7 @@ export class PassedBar {
   /** Of the areas that could be mapped, by offset; made when the guest first maps the BAR. */
   private mappings: ReadonlyMap<BarArea, Mapping> | undefined
   /** Guest-physical starts and sizes of what the guest reaches at present, by rising address. */
-  private reached: BarArea[] = []
+  private readonly reached: BarArea[] = []
   private hasWarned = false
 
   constructor(private readonly options: PassedBarOptions) {
@@ -73,9 +73,10 @@ export class PassedBar {
 
   /** Gives everything back; the BAR is on no bus any more. */
   close(): void {
-    this.leave()
-    for (const mapping of this.mappings?.values() ?? []) mapping[Symbol.dispose]()
+    using mappings = new DisposableStack()
+    for (const mapping of this.mappings?.values() ?? []) mappings.use(mapping)
     this.mappings = undefined
+    this.leave()
   }
 
   private reach(address: number): void {
@@ -92,11 +93,12 @@ export class PassedBar {
   /** Other devices first: they must not reach what is gone. */
   private leave(): void {
     const { space, peers } = this.options
-    for (const { offset: start } of this.reached.reverse()) {
-      peers.remove(start)
-      space.unmap(start)
+    for (let last = this.reached.at(-1); last !== undefined; last = this.reached.at(-1)) {
+      peers.remove(last.offset)
+      space.unmap(last.offset)
+      // Only what is gone: where the host refuses, the next attempt begins here.
+      this.reached.pop()
     }
-    this.reached = []
   }
 
   private map(): ReadonlyMap<BarArea, Mapping> {

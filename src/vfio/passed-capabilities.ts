@@ -10,7 +10,7 @@ import {
   PCI_STATUS_CAP_LIST,
 } from '../pci/registers.ts'
 import { type FoundCapability, findCapabilities, findExtendedCapabilities } from './capability-list.ts'
-import { CAPABILITIES, EXTENDED_CAPABILITIES, HIDDEN_CAPABILITIES } from './config-fields.ts'
+import { CAPABILITIES, EXTENDED_CAPABILITIES, HIDDEN_CAPABILITIES, LEAST_ROOM } from './config-fields.ts'
 import { passExpress, trapReset } from './express.ts'
 import type { PassedConfig } from './passed-config.ts'
 
@@ -22,6 +22,8 @@ const PCI_AF_CTRL = 4
 const PCI_AF_CTRL_FLR = 0x01
 /** Uncorrectable mask and severity, correctable mask, and control of AER, which has registers of 32 bits. */
 const AER_SETTINGS = [0x08, 0x0c, 0x14, 0x18]
+/** Without the registers of root ports and prefix logs. */
+const AER_SIZE = 0x2c
 
 export interface CapabilityOptions {
   readonly msi: Msi | undefined
@@ -63,7 +65,9 @@ export function passCapabilities(
     const treatment = CAPABILITIES.get(id)
     const interrupts = treatment === 'msi' ? msi : treatment === 'msix' ? msix : undefined
     const isMissing = (treatment === 'msi' || treatment === 'msix') && interrupts === undefined
-    if (treatment === undefined || isMissing || (id === PCI_CAP_ID_EXP && isConventional)) {
+    // The device has it where another one lies, or beyond the end: nothing is known of such a device.
+    const isCut = room < Math.max(LEAST_ROOM.get(id) ?? 0, interrupts?.capability.bytes.length ?? 0)
+    if (treatment === undefined || isMissing || isCut || (id === PCI_CAP_ID_EXP && isConventional)) {
       debug(`its capability ${hex(id)} at ${hex(at)} is hidden`)
       config.claimRange(at, room)
       continue
@@ -104,7 +108,7 @@ function passExtended(
     if (EXTENDED_CAPABILITIES.has(id)) {
       config.claim(at, 4)
       config.own.addExtendedCapability({ id, version, bytes: header }, at)
-      if (id === PCI_EXT_CAP_ID_ERR)
+      if (id === PCI_EXT_CAP_ID_ERR && room >= AER_SIZE)
         settings.push(...AER_SETTINGS.flatMap(register => [at + register, at + register + 2]))
       continue
     }

@@ -34,7 +34,7 @@ const attempt = (act: () => unknown): unknown => {
 
 using groups = new VfioGroups()
 const plans = addresses.map(address => ({ ...groups.open(address), rom: 'none' as const }))
-const devices = plans.map(plan => new OpenedDevice(plan, plans))
+const devices = plans.map(plan => new OpenedDevice(plan, () => plans.map(mate => ({ ...mate, isInUse: true }))))
 
 const tasks: Readonly<Record<string, () => void>> = {
   /** The container's rules, and a back end's doings in it. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { assert, HostError, SysError } from '../../../src/base/errors.ts'
+import { assert, firstError, HostError, SysError } from '../../../src/base/errors.ts'
 
 describe('SysError', () => {
   it('names the call and the errno, and keeps its cause', () => {
@@ -17,3 +17,29 @@ describe('assert', () => {
     expect(() => assert(true, 'water is wet')).not.toThrow()
   })
 })
+
+describe('firstError', () => {
+  it('is what was thrown before things were given back, which failed too', () => {
+    const first = new Error('first')
+    const work = () => {
+      using opened = new DisposableStack()
+      opened.defer(() => expect.unreachable('second'))
+      opened.defer(() => expect.unreachable('third'))
+      throw first
+    }
+    expect(work).toThrow(SuppressedError)
+    expect(attempt(work)).toBe(first)
+  })
+
+  it('is the error itself where there is no other', () => {
+    expect(firstError('text')).toBe('text')
+  })
+})
+
+function attempt(work: () => never): unknown {
+  try {
+    return work()
+  } catch (error) {
+    return firstError(error)
+  }
+}

@@ -60,6 +60,18 @@ describe('bulkhead run', () => {
     refuses([...words, '--', 'true'], phrase),
   )
 
+  it.each([
+    ['a disk of two', ['--vfio', `nvme=${DISK}`, '--vfio', `nvme=${DISK}`], 'is in use by another guest or disk'],
+    ['a writer and a reader', ['--vfio', `nvme=${DISK},ro`, '--disk', DISK], 'is in use by another guest or disk'],
+    [
+      'a writer of what is read',
+      ['--vfio', `nvme=${DISK}`, '--disk', `${DISK},ro`],
+      'is in use by another guest or disk',
+    ],
+  ])("refuses %s before it fetches the rig, where one is the rig's NVMe", (_, words, phrase) =>
+    refuses(['-k', at('linux'), '--host', 'rig', ...words], phrase),
+  )
+
   it.each(DISKS)('refuses %s before it fetches the rig', (_, words, phrase) =>
     refuses(['-k', at('linux'), '--host', 'rig', ...words], phrase),
   )

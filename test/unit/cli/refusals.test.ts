@@ -139,6 +139,7 @@ describe('bulkhead rig', () => {
     [['run', '--timeout', '0', '--', 'true'], '--timeout must be a number of seconds above 0'],
     [['run', '--loglevel', 'loud', '--', 'true'], '--loglevel must be one of'],
     [['run', '--file', '/nonexistent,rw', '--', 'true'], '--file /nonexistent is no file'],
+    [['run', '--file', '/etc/passwd/x', '--', 'true'], '--file /etc/passwd/x is no file'],
     [['run', '--file', '/', '--', 'true'], '--file / is no file'],
     [['run', '--kernel', 'x', '--', 'true'], 'rig has no option --kernel'],
     [['shell'], 'rig shell needs a terminal: use rig run -- COMMAND...'],

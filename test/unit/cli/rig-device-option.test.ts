@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { namesRigDevice, parseRigDevice } from '../../../src/cli/rig-device-option.ts'
+import { namesRigDevice, parseRigDevice, parseRigDevices } from '../../../src/cli/rig-device-option.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'bh-option-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -39,12 +39,32 @@ describe('parseRigDevice', () => {
     ['nvme=/no/such', '/no/such is no file'],
     ['nvme=/', '/ is no file'],
     ['nvme=', ' is no file'],
+    ['nvme=/etc/passwd/x', '/etc/passwd/x is no file'],
+    [`nvme=/${'x'.repeat(300)}`, 'is no file'],
+    ['nvme=a\0b', 'is no file'],
+    ['e1000e=/etc/passwd/x', '/etc/passwd/x is no file'],
     ['nvme', 'must be edu, nvme=FILE[,ro|rw] or e1000e[=ROMFILE]'],
     ['edu=1', 'must be edu'],
     ['edu,bind', 'must be edu'],
+    ['edu+edu', 'must be edu'],
     ['e1000e=/no/such', '/no/such is no file'],
     ['virtio', 'must be edu'],
-  ])('refuses %s', (text, message) => {
+  ])('refuses %j', (text, message) => {
     expect(() => parseRigDevice('--device', text, { writable: true })).toThrow(message)
+  })
+})
+
+describe('parseRigDevices', () => {
+  it('takes several edu devices for one group', () => {
+    const further = { kind: 'edu', joins: true }
+    expect(parseRigDevices('edu+edu+edu')).toEqual([{ kind: 'edu', joins: false }, further, further])
+  })
+
+  it('takes one device of any kind, a disk only for reading', () => {
+    expect(parseRigDevices(`nvme=${file}`)).toEqual([{ kind: 'nvme', path: file, writable: false }])
+  })
+
+  it.each(['edu+', 'edu+nvme', `nvme=${file}+edu`])('refuses %s', text => {
+    expect(() => parseRigDevices(text)).toThrow()
   })
 })

@@ -70,6 +70,15 @@ describe('qemuArguments', () => {
     })
   })
 
+  it('puts devices of one group into one slot', () => {
+    const devices = [{ kind: 'edu' }, { kind: 'edu', joins: true }] as const
+    const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, devices })
+    expect(values(args, '-device').filter(text => text.startsWith('edu'))).toEqual([
+      'edu,addr=10.0,dma_mask=0xffffffff,multifunction=on',
+      'edu,addr=10.1,dma_mask=0xffffffff,multifunction=on',
+    ])
+  })
+
   it('puts network cards on a hub of their own, with a second card for itself', () => {
     const devices = [{ kind: 'e1000e', rom: '/with,comma' }] as const
     const args = qemuArguments(PROGRAM, SPEC, PATHS, { kind: 'own' }, { ...NOTHING, devices })

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { BadInput, HostError } from '../../../src/base/errors.ts'
@@ -94,6 +94,38 @@ describe('Binding.bind', () => {
     expect([tree.driverOf(DISK), tree.overrideOf(DISK)]).toEqual(['nvme', '(null)'])
   })
 
+  it.each([
+    ['before the driver let go', 'nvme'],
+    ['after the driver let go', undefined],
+  ])('goes on where a run was killed %s, and still knows what had the device', (_, driver) => {
+    using tree = host()
+    leaveHalfway(tree, driver)
+    new Binding(tree).bind([DISK])
+    expect(tree.driverOf(DISK)).toBe('vfio-pci')
+    new Binding(tree).unbind([DISK])
+    expect([tree.driverOf(DISK), tree.overrideOf(DISK), notes(tree)]).toEqual(['nvme', '(null)', []])
+  })
+
+  it('says why it fails when what it took cannot be given back either, and keeps the note', () => {
+    using tree = host()
+    tree.refusals.set(`e1000e/unbind ${CARD}`, 'EBUSY').set(`vfio-pci/unbind ${DISK}`, 'EIO')
+    expect(() => new Binding(tree).bind([DISK, CARD])).toThrow(
+      /^the driver of 0000:00:12\.0 cannot be changed \(EBUSY\)/,
+    )
+    expect(notes(tree)).toEqual([DISK])
+  })
+
+  it('makes a device stay that a killed run would have given back', () => {
+    using tree = host()
+    new Binding(tree).withBound(DISK)
+    tree.file(`run/bulkhead/vfio/${DISK}`, JSON.stringify({ driver: 'nvme', override: null, process: NO_PROCESS }))
+    new Binding(tree).bind([DISK])
+    new Binding(tree).withBound(DISK)[Symbol.dispose]()
+    expect(tree.driverOf(DISK)).toBe('vfio-pci')
+    new Binding(tree).unbind([DISK])
+    expect(tree.driverOf(DISK)).toBe('nvme')
+  })
+
   it('refuses a bridge', () => {
     using tree = host()
     tree.device('0000:00:1c.0', { class: '0x060400', driver: 'pcieport', group: 1 })
@@ -139,6 +171,15 @@ describe('Binding.unbind', () => {
     expect(notes(tree)).toEqual([])
   })
 
+  it('gives a device back that was to be vfio-pci already, and was not', () => {
+    using tree = new HostTree()
+    tree.driver('vfio-pci')
+    tree.device(DISK, { driver: 'nvme', override: 'vfio-pci', group: 13 })
+    new Binding(tree).bind([DISK])
+    new Binding(tree).unbind([DISK])
+    expect([tree.driverOf(DISK), tree.overrideOf(DISK)]).toEqual(['nvme', '(null)'])
+  })
+
   it('leaves a device alone that vfio-pci does not have', () => {
     using tree = host()
     new Binding(tree).unbind([DISK, BARE])
@@ -175,6 +216,22 @@ describe('Binding.unbind', () => {
     tree.refusals.set(`vfio-pci/unbind ${DISK}`, 'EBUSY')
     expect(() => new Binding(tree).unbind([DISK, CARD])).toThrow(HostError)
     expect([tree.driverOf(DISK), tree.driverOf(CARD)]).toEqual(['vfio-pci', 'e1000e'])
+  })
+
+  it('gives back what a run left half-way', () => {
+    using tree = host()
+    leaveHalfway(tree, undefined)
+    new Binding(tree).unbind([DISK])
+    expect([tree.driverOf(DISK), tree.overrideOf(DISK), notes(tree)]).toEqual(['nvme', '(null)', []])
+  })
+
+  it('says of all what is wrong with them', () => {
+    using tree = host()
+    new Binding(tree).bind([DISK, CARD])
+    tree.refusals.set(`vfio-pci/unbind ${DISK}`, 'EBUSY').set(`vfio-pci/unbind ${CARD}`, 'EIO')
+    expect(() => new Binding(tree).unbind([DISK, CARD])).toThrow(
+      /^the driver of 0000:00:11\.0 cannot be changed \(EBUSY\).*; the driver of 0000:00:12\.0 cannot be changed \(EIO\)/,
+    )
   })
 
   it('refuses a device that a guest has, but for force', () => {
@@ -214,6 +271,32 @@ describe('Binding.withBound', () => {
     expect(tree.driverOf(DISK)).toBe('nvme')
   })
 
+  it('notes whose it is before it moves the device', () => {
+    using tree = host()
+    const seen: string[] = []
+    const write = (path: string, text: string) => {
+      seen.push(readFileSync(join(tree.notes, DISK), 'utf8'))
+      tree.write(path, text)
+    }
+    new Binding({ ...plain(tree), write }).withBound(DISK)
+    expect(JSON.parse(seen[0] as string)).toEqual({ driver: 'nvme', override: null, process: process.pid })
+  })
+
+  it('gives the device back that a killed run left half-way', () => {
+    using tree = host()
+    leaveHalfway(tree, undefined)
+    new Binding(tree).withBound(DISK)[Symbol.dispose]()
+    expect([tree.driverOf(DISK), tree.overrideOf(DISK)]).toEqual(['nvme', '(null)'])
+  })
+
+  it('has nothing to give back of a device that was unplugged', () => {
+    using tree = host()
+    const bound = new Binding(tree).withBound(DISK)
+    rmSync(join(tree.sysfs, 'bus/pci/devices', DISK))
+    bound[Symbol.dispose]()
+    expect(notes(tree)).toEqual([])
+  })
+
   it('leaves a device to the run that bound it', () => {
     using tree = host()
     tree.file(`proc/${process.pid}/comm`, 'bulkhead\n')
@@ -222,6 +305,13 @@ describe('Binding.withBound', () => {
     expect(tree.driverOf(DISK)).toBe('vfio-pci')
   })
 })
+
+/** As a run leaves the disk that is killed before vfio-pci has it. */
+function leaveHalfway(tree: HostTree, driver: string | undefined): void {
+  tree.file(`run/bulkhead/vfio/${DISK}`, JSON.stringify({ driver: 'nvme', override: null, process: NO_PROCESS }))
+  tree.write(join(tree.sysfs, `bus/pci/devices/${DISK}/driver_override`), 'vfio-pci')
+  if (driver === undefined) tree.write(join(tree.sysfs, 'bus/pci/drivers/nvme/unbind'), DISK)
+}
 
 /** A host whose drivers look at no device by themselves. */
 function withoutProbe(tree: HostTree) {

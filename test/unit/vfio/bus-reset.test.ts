@@ -1,15 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { type DependentDevice, groupsToReset, parseDependents } from '../../../src/vfio/bus-reset.ts'
-import type { VfioPlan } from '../../../src/vfio/plan.ts'
+import { type BusMate, type DependentDevice, groupsToReset, parseDependents } from '../../../src/vfio/bus-reset.ts'
 
-function plan(address: string, group: number): VfioPlan {
-  const info = { pageSizes: 4096, usable: [], limit: undefined }
-  return { address, group, containerFd: -1, groupFd: 100 + group, deviceFd: -1, info, rom: 'none' }
+function mate(address: string, group: number, isInUse = true): BusMate {
+  return { address, group, groupFd: 100 + group, isInUse }
 }
 
-const CARD = plan('0000:01:00.0', 7)
-const MATE = plan('0000:01:00.1', 7)
-const OTHER = plan('0000:02:00.0', 8)
+const CARD = mate('0000:01:00.0', 7)
+const MATE = mate('0000:01:00.1', 7)
+const IDLE_MATE = mate('0000:01:00.1', 7, false)
+const OTHER = mate('0000:02:00.0', 8)
 
 const hits = (...list: readonly (readonly [string, number])[]): readonly DependentDevice[] =>
   list.map(([address, group]) => ({ address, group }))
@@ -26,6 +25,7 @@ describe('groupsToReset', () => {
     ],
     ['nothing', [CARD], [], undefined],
     ['a group that is not held', [CARD], hits([CARD.address, 7], [OTHER.address, 8]), undefined],
+    ['another device of the machine', [CARD, IDLE_MATE], hits([CARD.address, 7], [MATE.address, 7]), [107]],
     ['another device of the guest', [CARD, MATE], hits([CARD.address, 7], [MATE.address, 7]), undefined],
   ])('for a reset that hits %s', (_, all, dependents, fds) => {
     expect(groupsToReset(CARD, all, dependents)).toEqual(fds)

@@ -97,8 +97,18 @@ describe('deviceUses', () => {
     expect(uses(tree)).toEqual(found)
   })
 
+  it.each(['vfio-pci', undefined])('finds the guest that has the group of a device with the driver %s', driver => {
+    using tree = new HostTree()
+    tree.device(ADDRESS, { ...(driver === undefined ? {} : { driver }), group: 13 })
+    tree.device('0000:00:11.1', { driver: 'vfio-pci', group: 13 })
+    tree.file('proc/42/comm', 'qemu\n')
+    tree.link('proc/42/fd/9', '/dev/vfio/13')
+    expect(uses(tree)).toEqual(['process 42 (qemu) has it open'])
+  })
+
   it('finds processes that have the disk or the group open, each once', () => {
     using tree = host()
+    tree.device('0000:00:11.1', { driver: 'vfio-pci', group: 13 })
     tree.file('proc/41/comm', 'dd\n')
     tree.link('proc/41/fd/0', '/dev/nvme0n1')
     tree.link('proc/41/fd/1', '/dev/nvme0n1')

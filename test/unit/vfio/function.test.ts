@@ -1,10 +1,27 @@
 import { describe, expect, it } from 'vitest'
+import { SysError } from '../../../src/base/errors.ts'
+import { ENOMEM } from '../../../src/host/errno.ts'
 import type { EventLoop } from '../../../src/host/event-loop.ts'
+import { VfioFunction } from '../../../src/vfio/function.ts'
+import { PeerMemory } from '../../../src/vfio/peer-memory.ts'
 import { VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from '../../../src/vfio/uapi.ts'
-import { E1000E, EDU, NVME } from '../../support/fake-vfio-device.ts'
+import { E1000E, EDU, FakeSpace, FakeVfioDevice, NVME } from '../../support/fake-vfio-device.ts'
+import { PciMachine } from '../../support/pci-machine.ts'
 import { BAR, nvme, unmask, VfioMachine } from '../../support/vfio-machine.ts'
 
 const INTX = 0
+
+/** What a function is given besides its device, its loop and its host. */
+const QUIET = {
+  name: 'vfio0',
+  space: new FakeSpace(),
+  peers: new PeerMemory(),
+  rom: 'none',
+  warn() {},
+  debug() {},
+  onGone() {},
+  onError() {},
+} as const
 
 describe('VfioFunction.reset', () => {
   it('resets the device when it is plugged in', () => {
@@ -72,6 +89,24 @@ describe('VfioFunction.reset', () => {
     expect([machine.read(0x108, 4), machine.read(0x118, 4), machine.read(0xe8, 2)]).toEqual([0, 0xa0, 0])
   })
 
+  it.each([
+    ['offers', 'function', 0x10],
+    ['offers', 'bus', 0x10],
+    ['does not offer', 'shared', 0],
+    ['does not offer', 'none', 0],
+  ] as const)('%s function level reset where the reset of the host is "%s"', (_, resetKind, offered) => {
+    using machine = new VfioMachine({ ...NVME, resetKind })
+    expect(machine.read(0x87, 1) & 0x10).toBe(offered)
+  })
+
+  it('tells once that the host did not do it', () => {
+    using machine = nvme()
+    machine.device.reset = () => 'none'
+    machine.function.reset()
+    machine.function.reset()
+    expect(machine.said).toEqual([expect.stringContaining('the host did not reset it when the guest asked for it')])
+  })
+
   it('follows a reset of the bus by the port above', () => {
     using machine = new VfioMachine(NVME, {}, 'port')
     machine.pci.write(0, 1, 0x3e, 2, 0x40)
@@ -120,6 +155,42 @@ describe('VfioFunction.close', () => {
     machine.loop.unwatch = gone => unwatched.push(gone)
     machine[Symbol.dispose]()
     expect(unwatched).toContain(fd)
+  })
+
+  it('gives the rest back when the host refuses part of it, and says so', () => {
+    const machine = nvme()
+    unmask(machine, BAR + 0x2000, 0)
+    const { space, device, pci } = machine
+    space.unmap = () => {
+      throw new SysError('KVM_SET_USER_MEMORY_REGION', ENOMEM, 'ENOMEM')
+    }
+    const { unwatch } = machine.loop
+    const unwatched: number[] = []
+    machine.loop.unwatch = fd => {
+      unwatched.push(fd)
+      unwatch.call(machine.loop, fd)
+    }
+    expect(() => machine.function.close()).toThrow()
+    expect([[...device.triggers.keys()], [...device.mappings], unwatched.length]).toEqual([[], [], 2])
+    expect(pci.host.vectors.map(({ isClosed }) => isClosed)).toEqual([true])
+    expect([...pci.host.levelInterrupts.values()].map(({ isClosed }) => isClosed)).toEqual([true])
+    machine[Symbol.dispose]()
+  })
+
+  it.each([
+    ['errors', VFIO_PCI_ERR_IRQ_INDEX],
+    ['requests', VFIO_PCI_REQ_IRQ_INDEX],
+  ])('gives everything back of a device that the host does not let it watch for %s', (_name, refusedIrq) => {
+    const device = new FakeVfioDevice({ ...NVME, refusedIrq })
+    const watched: number[] = []
+    const unwatched: number[] = []
+    const loop = { watch: (fd: number) => watched.push(fd), unwatch: (fd: number) => unwatched.push(fd) }
+    const pci = new PciMachine()
+    const failed = new VfioFunction({ ...QUIET, device, loop, host: pci.host })
+    expect(() => pci.complex.add(failed)).toThrow('VFIO_DEVICE_SET_IRQS')
+    failed.close()
+    expect([[...device.triggers.keys()], unwatched.toSorted(), pci.mapped]).toEqual([[], watched.toSorted(), []])
+    expect([...pci.host.levelInterrupts.values()].map(({ isClosed }) => isClosed)).toEqual([true])
   })
 
   it('does nothing the second time', () => {

@@ -33,7 +33,8 @@ afterEach(() => {
   closeFd(log)
 })
 
-const record = (message: string) => writeAll(log, new TextEncoder().encode(`3,1200,5140900,-;${message}\n`))
+const record = (message: string, number = 3) =>
+  writeAll(log, new TextEncoder().encode(`${number},1200,5140900,-;${message}\n`))
 
 describe('HostFaults', () => {
   it('tells of faults as they come', () => {
@@ -59,6 +60,14 @@ describe('HostFaults', () => {
       record(`arm-smmu-v3 smmu.0: \\x090x${word}`)
     loop.wait(0)
     expect(found.map(({ iova }) => iova)).toEqual([0xf040])
+  })
+
+  // A program's records have a facility of 1 or more (LOG_USER), in the number's bits from 3 on.
+  it.each([11, 14, 27, 187])('believes no program that writes to the log, with the number %d', number => {
+    record(line('1000'), number)
+    record(line('2000'), 4)
+    loop.wait(0)
+    expect(found.map(({ iova }) => iova)).toEqual([0x2000])
   })
 
   it('reads so much of a log that runs over and no more, and the rest later', () => {

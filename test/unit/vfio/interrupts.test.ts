@@ -147,6 +147,17 @@ describe('VfioFunction interrupts', () => {
     expect(machine.pci.host.vectors[0]?.message).toBeDefined()
   })
 
+  it('goes on with MSI that the guest left on beside MSI-X', () => {
+    using machine = new VfioMachine(E1000E)
+    machine.command(6)
+    machine.write(0xd4, 4, 0xfee0_1000)
+    machine.write(0xd2, 2, 1)
+    machine.write(0xa2, 2, 0x8000)
+    expect(machine.device.kinds).toEqual([MSIX])
+    machine.write(0xa2, 2, 0)
+    expect(machine.device.triggers.get(MSI)).toEqual([machine.pci.host.vectors[0]?.fd])
+  })
+
   it('begins anew when MSI-X is turned off and on', () => {
     using machine = nvme({ isFixed: true })
     unmask(machine, BAR + 0x2000, 0)

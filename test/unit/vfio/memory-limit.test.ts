@@ -5,13 +5,23 @@ import { allowedBytes, checkMemoryLimit, memoryAdvice, memoryLimit } from '../..
 const MIB = 2 ** 20
 const NO_RAISE = () => expect.unreachable('the limit was raised')
 
-const status = (capabilities: string, lockedKib: number) =>
-  `Name:\tbun\nVmLck:\t   ${lockedKib} kB\nCapInh:\t000001ffffffffff\nCapEff:\t${capabilities}\n`
+const status = (capabilities: string, lockedKib: number, users = '         0          0 4294967295\n') => ({
+  status: `Name:\tbun\nVmLck:\t   ${lockedKib} kB\nCapInh:\t000001ffffffffff\nCapEff:\t${capabilities}\n`,
+  users,
+})
 
 describe('allowedBytes', () => {
-  it('is without limit with CAP_IPC_LOCK', () => {
-    const text = status('0000000000004000', 0)
+  it.each([
+    ['in the first user namespace', {}],
+    ['where there are no others', { users: undefined }],
+  ])('is without limit with CAP_IPC_LOCK %s', (_, change) => {
+    const text = { ...status('0000000000004000', 0), ...change }
     expect(allowedBytes(text, { current: MIB, maximum: MIB }, NO_RAISE)).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  it('has its limit with the CAP_IPC_LOCK of a user namespace, which is none to the kernel', () => {
+    const text = status('000001ffffffffff', 0, '         0       1000          1\n         1     100000      65536\n')
+    expect(allowedBytes(text, { current: MIB, maximum: 2 * MIB }, () => 2 * MIB)).toBe(2 * MIB)
   })
 
   it('is the limit less what is locked', () => {

@@ -13,8 +13,8 @@ describe('OpenedDevice', () => {
       ...{ address: '0000:00:10.0', group: 7, containerFd: -1, groupFd: -1, deviceFd: fd },
       ...{ info, rom: 'none' },
     }
-    expect(() => new OpenedDevice(plan, [plan])).toThrow(SysError)
-    expect(() => new OpenedDevice(plan, [plan])).toThrow('VFIO_DEVICE_GET_INFO failed: ENOTTY')
+    expect(() => new OpenedDevice(plan, () => [])).toThrow(SysError)
+    expect(() => new OpenedDevice(plan, () => [])).toThrow('VFIO_DEVICE_GET_INFO failed: ENOTTY')
     closeFd(fd)
   })
 })

@@ -158,6 +158,14 @@ describe('VfioFunction ROM', () => {
     expect(machine.pci.mapped).toEqual([])
   })
 
+  it('is away while the device sleeps', () => {
+    using machine = withRom('device')
+    machine.write(0xcc, 2, 3)
+    expect(machine.pci.mapped).not.toContain(0xc080_0000)
+    machine.write(0xcc, 2, 0)
+    expect(machine.pci.mmio.read(0xc080_0000, 4)).toBe(0x0201_aa55)
+  })
+
   it('is away while its enable bit or memory decoding is off', () => {
     using machine = withRom('device')
     machine.write(0x30, 4, 0xc080_0000)

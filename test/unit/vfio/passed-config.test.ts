@@ -112,6 +112,29 @@ describe('VfioFunction configuration space', () => {
     expect(machine.read(0x104, 4)).toBe(0)
   })
 
+  it.each([
+    ['MSI-X', 0xf8, [0x11, 0, 4, 0]],
+    ['MSI', 0xf0, [5, 0, 0x80, 1]],
+    ['PCI Express', 0xf8, [0x10, 0, 2, 0]],
+    ['power management', 0xfc, [1, 0, 3, 0]],
+  ])('hides %s that does not fit into the space', (_name, at, header) => {
+    const config = EDU.config.slice()
+    config.set(header, at)
+    config[0x34] = at
+    using machine = new VfioMachine({ ...EDU, config, irqs: [1, 1, 5, 0, 1] })
+    machine.write(at, 4, 0xffff_ffff)
+    machine.function.reset()
+    expect([machine.read(0x34, 1), machine.read(at, 4)]).toEqual([0, 0])
+  })
+
+  it('hides a capability that another one lies in', () => {
+    const config = EDU.config.slice()
+    config.set([5, 0x4c, 0x80, 0], 0x40)
+    config.set([9, 0], 0x4c)
+    using machine = new VfioMachine({ ...EDU, config })
+    expect([...capabilities(machine.function)]).toEqual([[9, 0x4c]])
+  })
+
   it('ends capability lists that lead back to themselves', () => {
     const config = E1000E.config.slice()
     config[0xa1] = 0xc8
