@@ -74,7 +74,7 @@ describe.sequential('a network card that is passed to a Linux guest', () => {
       ...{ devices: [`e1000e=${path}`], files: [kernel, initrd], network: true },
       ...{ prelude: COMMANDS, guestPrelude: COMMANDS },
     })
-    const options = '--console serial --iommu all --iommu-check -p iommu.strict=1 --vfio 00:12.0,bind'
+    const options = '-m 256 --console serial --iommu all --iommu-check -p iommu.strict=1 --vfio 00:12.0,bind'
     await host.output(`
       export BULKHEAD_GUEST='{"kernel":"'$file1'","initrd":"'$file2'","params":"${params}"}'`)
     await host.startGuest('guest', options)
