@@ -44,15 +44,15 @@ export const NETWORK_LOADS: readonly Load[] = [
   { name: 'TCP, host to guest', figure: 'receive', unit: 'kbit/s', options: '-R' },
 ]
 
-/** The default guest's initrd with the loads behind it (each part starts at a multiple of 4). */
-export function benchInitrd(initrd: string): Uint8Array {
+/** The default guest's initrd with a fragment of its init behind it (each part starts at a multiple of 4). */
+export function benchInitrd(initrd: string, script: string): Uint8Array {
   const base = readFileSync(initrd)
-  const archive = new CpioBuilder().file('bulkhead/setup', guestScript()).build()
+  const archive = new CpioBuilder().file('bulkhead/setup', script).build()
   return Buffer.concat([base, new Uint8Array(-base.length & 3), archive])
 }
 
-/** Disks: vda to read, vdb with the tools. */
-function guestScript(): string {
+/** All loads of the Linux benchmark. Disks: vda to read, vdb with the tools. */
+export function guestScript(): string {
   return `
 exec >/dev/ttyS0 2>&1
 mkdir ${TOOLS}

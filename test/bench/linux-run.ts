@@ -6,19 +6,16 @@
  * each of its changes throws translations away. The figures are reported beside the native ones and are no aims. Blocks
  * are read from a file in the emulated host's page cache; TCP goes over a tap, whose offloads both use.
  */
-import { BadInput, HostError } from '../../src/base/errors.ts'
-import { Log } from '../../src/base/log.ts'
 import { prepareDefaultGuest } from '../../src/guest/default-guest.ts'
 import { shellQuote } from '../../src/rig/job.ts'
 import { prepareRig } from '../../src/rig/prepare.ts'
-import { startProgram } from '../../src/rig/rig.ts'
 import { Skip, Workshop } from './c-program.ts'
-import { benchInitrd, DISK_LOADS, HOST_ADDRESS, type Load, NETWORK_LOADS } from './linux-guest.ts'
+import { benchInitrd, DISK_LOADS, guestScript, HOST_ADDRESS, type Load, NETWORK_LOADS } from './linux-guest.ts'
 import { GUEST_MEMORY_MIB, type LinuxMachine, type LinuxParts, tapScript } from './linux-machines.ts'
 import { DISK, linuxTools, TOOLS } from './linux-tools.ts'
+import { lastLines, orSkip, QUIET, runRigScript } from './rig-script.ts'
 import { median } from './table.ts'
 
-const LOG = new Log('error')
 /** A machine takes about 50 s on a quiet host. */
 const MACHINE_LIMIT_S = 300
 
@@ -41,12 +38,16 @@ export async function runLinux(
 ): Promise<readonly (readonly LinuxReport[])[]> {
   if (process.arch !== 'x64') throw new Skip('its guests are x86 machines')
   using workshop = new Workshop()
-  const rig = await orSkip(() => prepareRig({ log: LOG }))
-  const guest = await orSkip(() => prepareDefaultGuest({ log: LOG }))
+  const rig = await orSkip(() => prepareRig({ log: QUIET }))
+  const guest = await orSkip(() => prepareDefaultGuest({ log: QUIET }))
   const { image, qemu } = await orSkip(() => linuxTools(rig.qemu))
-  const initrd = await workshop.write('initrd', benchInitrd(guest.initrd))
+  const initrd = await workshop.write('initrd', benchInitrd(guest.initrd, guestScript()))
   const script = (paths: readonly string[]) => hostScript(machines, rounds, paths, { params: guest.params, qemu })
-  const output = await runScript([guest.kernel, initrd, image], rounds * machines.length, script)
+  const output = await runRigScript(script, {
+    files: [guest.kernel, initrd, image],
+    guestMemoryMiB: GUEST_MEMORY_MIB,
+    timeoutS: rounds * machines.length * MACHINE_LIMIT_S,
+  })
   return parseReports(machines, output)
 }
 
@@ -66,16 +67,6 @@ export function loadFigures(
 export function formatLoad({ unit }: Load, value: number): string {
   if (unit === 'requests/s') return `${(value / 1000).toFixed(2)} k/s`
   return unit === 'KiB/s' ? `${((value * 1024) / 1e6).toFixed(0)} MB/s` : `${(value / 1000).toFixed(0)} Mbit/s`
-}
-
-/** What cannot be fetched or made here is no failure of the benchmark. */
-async function orSkip<T>(prepare: () => Promise<T>): Promise<T> {
-  try {
-    return await prepare()
-  } catch (error) {
-    if (error instanceof HostError || error instanceof BadInput) throw new Skip(error.message)
-    throw error
-  }
 }
 
 /** In the emulated host: all rounds of all machines. QEMU maps kernel and initrd, so they must be files and no drives. */
@@ -106,35 +97,6 @@ done
 `
 }
 
-async function runScript(
-  files: readonly string[],
-  runs: number,
-  script: (paths: readonly string[]) => string,
-): Promise<string> {
-  const run = await startProgram(paths => ['sh', '-c', script(paths)], 'pipes', {
-    log: LOG,
-    files,
-    guestMemoryMiB: GUEST_MEMORY_MIB,
-    timeoutS: runs * MACHINE_LIMIT_S,
-  })
-  try {
-    await run.stdin(null)
-    const [output, errors] = await Promise.all([text(run.stdout), text(run.stderr)])
-    const status = await run.exit
-    if (status !== 0) throw new Error(`the benchmark's script ended with status ${status}: ${errors.trim()}`)
-    if (errors !== '') console.error(errors.trimEnd())
-    return output
-  } finally {
-    await run.kill()
-  }
-}
-
-async function text(stream: AsyncIterable<Uint8Array>): Promise<string> {
-  const parts: Uint8Array[] = []
-  for await (const bytes of stream) parts.push(bytes)
-  return Buffer.concat(parts).toString()
-}
-
 /** By machine, one report a round. */
 function parseReports(machines: readonly LinuxMachine[], output: string): readonly (readonly LinuxReport[])[] {
   const reports: LinuxReport[][] = machines.map(() => [])
@@ -148,8 +110,4 @@ function parseReports(machines: readonly LinuxMachine[], output: string): readon
     reports[index]?.push({ figures, groupTypes: types === '' ? [] : types.split(' ') })
   }
   return reports
-}
-
-function lastLines(run: string): string {
-  return run.trimEnd().split('\n').slice(-10).join('\n')
 }

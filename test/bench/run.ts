@@ -14,6 +14,7 @@ import { linux } from './linux.ts'
 import { linuxIommu } from './linux-iommu.ts'
 import { queue } from './queue.ts'
 import { start } from './start.ts'
+import { vfio } from './vfio.ts'
 import { virtio } from './virtio.ts'
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
@@ -27,6 +28,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   iommu,
   linux,
   'linux-iommu': linuxIommu,
+  vfio,
 }
 
 async function main(names: readonly string[]): Promise<number> {
