@@ -20,12 +20,18 @@ const SEEK_END = 2
 const RECORD_SIZE = 8192
 /** Records of one wake: a host whose log runs over must not keep the guest's devices waiting. */
 const RECORDS = 64
+/** Never that of what a program writes to /dev/kmsg, whatever it says: the kernel makes it another one (LOG_USER). */
+const LOG_KERN = 0
+/** Below the facility in a record's number: the level. */
+const LEVEL_BITS = 3
 
 /** What a watcher of the log is told. */
 export interface HostFaultsOptions {
   readonly onFault: (fault: HostFault) => void
   /** Records were overwritten before they were read, or could not be. */
   readonly onLost?: () => void
+  /** Whose records count; absent: the kernel's. Others are for tests. */
+  readonly facility?: number
 }
 
 /**
@@ -68,7 +74,8 @@ export class HostFaults {
     for (let count = 0; count < RECORDS; count++) {
       const record = this.next()
       if (record === undefined) return
-      const fault = isOfKernel(record) ? this.text.read(messageOf(record)) : undefined
+      const isMeant = facilityOf(record) === (this.options.facility ?? LOG_KERN)
+      const fault = isMeant ? this.text.read(messageOf(record)) : undefined
       if (fault !== undefined) this.options.onFault(fault)
     }
   }
@@ -87,12 +94,10 @@ export class HostFaults {
   }
 }
 
-/**
- * The number in front is a facility and, in its lowest three bits, a level. The kernel's own facility is 0, which it gives
- * to nothing that a program writes to /dev/kmsg, whatever the program says.
- */
-function isOfKernel(record: string): boolean {
-  return /^[0-7],/.test(record)
+/** Whose a record is: the number in front of it has that and the level. */
+function facilityOf(record: string): number {
+  const [number] = /^\d+/.exec(record) ?? []
+  return number === undefined ? -1 : Number(number) >> LEVEL_BITS
 }
 
 /** The message of a record, "level,number,time,flags;message" and lines of properties; its \xNN are turned back. */

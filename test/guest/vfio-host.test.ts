@@ -127,6 +127,7 @@ describe.sequential('a host with devices to give away', () => {
     expect(await lines(`head -c ${programBytes} $file1 >/tmp/program.js; bun /tmp/program.js`)).toEqual([
       'from now on: 0000:00:02.0, lost: false',
       'after a flood: 0000:00:03.0, lost: true',
+      'believed of a program: 0',
     ])
   })
 })

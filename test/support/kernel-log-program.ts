@@ -12,6 +12,9 @@ const LINE = `${'x'.repeat(800)}\n`
 const ROUND_MS = 100
 const ROUNDS = 100
 
+/** What a program's records have. */
+const LOG_USER = 1
+
 const fault = (address: string) =>
   `DMAR: [DMA Read NO_PASID] Request device [${address}] fault addr 0x1000 [fault reason 0x06] PTE Read access is not set\n`
 
@@ -19,8 +22,11 @@ writeFileSync(LIMIT, 'on\n')
 writeFileSync(LOG, fault('00:01.0'))
 const told: string[] = []
 let lost = 0
+let believed = 0
 using loop = new EventLoop()
-using _faults = HostFaults.open(loop, { onFault: ({ address }) => told.push(address), onLost: () => lost++ })
+const onFault = ({ address }: { readonly address: string }) => told.push(address)
+using _kernel = HostFaults.open(loop, { onFault: () => believed++ })
+using _faults = HostFaults.open(loop, { onFault, onLost: () => lost++, facility: LOG_USER })
 const heard = () => {
   for (let round = 0; round < ROUNDS && told.length === 0; round++) loop.wait(ROUND_MS)
   return `${told.splice(0).join(' ')}, lost: ${lost > 0}\n`
@@ -31,3 +37,4 @@ process.stdout.write(`from now on: ${heard()}`)
 for (let written = 0; written < FLOOD_BYTES; written += LINE.length) writeFileSync(LOG, LINE)
 writeFileSync(LOG, fault('00:03.0'))
 process.stdout.write(`after a flood: ${heard()}`)
+process.stdout.write(`believed of a program: ${believed}\n`)
