@@ -13,7 +13,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'guest', include: ['guest/**/*.test.ts'], testTimeout: 600_000, fileParallelism: false },
+        test: { name: 'guest', include: ['guest/**/*.test.ts'], testTimeout: 900_000, fileParallelism: false },
       },
     ],
   },

@@ -3,7 +3,7 @@ import type { MachineStat } from '../../src/control/machine-control.ts'
 import { type CliRun, Place } from '../support/bulkhead.ts'
 import { BOOT_LIMIT_MS, prepareGuest, SETUP_LIMIT_MS, startGuest } from '../support/linux-guest.ts'
 
-const LIMIT = { timeout: 60_000, interval: 500 }
+const LIMIT = { timeout: 180_000, interval: 500 }
 /** Answers each line with what the kernel has free, after it has done what the line says. */
 const SCRIPT = `
   echo waiting

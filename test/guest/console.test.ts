@@ -7,7 +7,7 @@ const ROWS = 31
 const COLS = 93
 /** The shell's; what may follow it is a question for the cursor's place. */
 const PROMPT = /~ # (?!.*\n)/
-const ANSWER_LIMIT_MS = 30_000
+const ANSWER_LIMIT_MS = 90_000
 
 let place: Place
 let terminal: PseudoTerminal

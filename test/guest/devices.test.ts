@@ -89,7 +89,7 @@ describe('the devices of a guest of 4 vCPUs', () => {
       echo $cpu >/proc/irq/$irq/smp_affinity_list
       before=$(count)
       tries=0
-      while [ $(count) -lt $((before + 5)) ] && [ $tries -lt 100 ]; do usleep 50000; tries=$((tries + 1)); done
+      while [ $(count) -lt $((before + 5)) ] && [ $tries -lt 600 ]; do usleep 50000; tries=$((tries + 1)); done
       [ $(count) -ge $((before + 5)) ] && echo "cpu$cpu: interrupted"
     done
     kill $!

@@ -13,7 +13,7 @@ const CLEAN = { status: 0, stderr: '', leftovers: [] }
 /** Tries to read from the entropy device, which may never answer. */
 const TRY_ENTROPY = '{ echo "entropy: $(timeout 2 dd if=/dev/hwrng bs=64 count=1 | wc -c)"; } 2>/dev/null'
 const FAULTS = `
-  tries=0; until dmesg | grep -q ' fault from ' || [ $tries = 50 ]; do usleep 100000; tries=$((tries + 1)); done
+  tries=0; until dmesg | grep -q ' fault from ' || [ $tries = 300 ]; do usleep 100000; tries=$((tries + 1)); done
   echo "fault: $(dmesg | grep -o '[a-z]* fault from .*' | head -n 1)"
 `
 

@@ -78,7 +78,7 @@ describe.sequential('a Linux guest in strict mode', () => {
   ])('hears of a fault of %s (%s) that is injected', async (endpoint, reason, access, address, line) => {
     await guest.told('fault', '--endpoint', endpoint, '--reason', reason, '--access', access, '--address', address)
     const told = await guest.facts(`
-      tries=0; until dmesg | grep -q ' fault from ' || [ $tries = 50 ]; do usleep 100000; tries=$((tries + 1)); done
+      tries=0; until dmesg | grep -q ' fault from ' || [ $tries = 300 ]; do usleep 100000; tries=$((tries + 1)); done
       echo "fault: $(dmesg -c | grep -o '[a-z]* fault from .*')"`)
     expect(told).toEqual({ fault: line })
   })
@@ -111,7 +111,8 @@ describe.sequential('a Linux guest in strict mode', () => {
     expect(waiting).toEqual({ disk: 'waits' })
     const again = await guest.facts(`
       modprobe virtio_iommu; echo "loaded: $?"
-      tries=0; until [ -e /dev/vda ] && [ -e /sys/class/net/eth0 ] || [ $tries = 50 ]; do usleep 100000; tries=$((tries + 1)); done
+      tries=0; until [ "$(ls /sys/kernel/iommu_groups | wc -l)" = 4 ] && [ -e /dev/vda ] && [ -e /sys/class/net/eth0 ] || [ $tries = 300 ]
+      do usleep 100000; tries=$((tries + 1)); done
       groups; echo "files: $(check)"; echo "address: $(lease)"; echo "entropy: $(entropy)"`)
     expect(again).toMatchObject({ loaded: '0', files: '4', address: '10.0.2.15', entropy: '4096' })
     expect(Object.keys(again).filter(name => name.startsWith('group'))).toHaveLength(4)

@@ -15,7 +15,7 @@ const PROGRAM = new URL('../support/kernel-log-program.ts', import.meta.url).pat
 const COMMANDS = `
   try() { "$@" 2>&1; echo "status $?"; }
   settled() {
-    tries=0; until [ -b /dev/nvme0n1 ] || [ $tries = 200 ]; do usleep 50000; tries=$((tries + 1)); done
+    tries=0; until [ -b /dev/nvme0n1 ] || [ $tries = 600 ]; do usleep 50000; tries=$((tries + 1)); done
   }
   settled
 `

@@ -25,7 +25,7 @@ const COMMANDS = `
   disk=/dev/nvme0n1
   mkdir -p /mnt
   ready() {
-    tries=0; until [ -b $disk ] || [ $tries = 200 ]; do usleep 50000; tries=$((tries + 1)); done
+    tries=0; until [ -b $disk ] || [ $tries = 600 ]; do usleep 50000; tries=$((tries + 1)); done
   }
   format() { /opt/tools/mke2fs -q -F -t ext4 $disk ${FILES_MIB}M; }
   fill() {

@@ -3,7 +3,7 @@ import { shellQuote } from '../../src/rig/job.ts'
 import type { CliOptions, CliRun, Place } from './bulkhead.ts'
 
 /** The host boots or is restored, and one guest after the other boots in it. */
-const LIMIT_MS = 300_000
+const LIMIT_MS = 600_000
 
 export interface HostOptions extends CliOptions {
   /** In the form of `rig run --file`; there as $1, $2 and so on. */

@@ -108,7 +108,7 @@ const HOST_COMMANDS = `
   refusals() { dmesg | grep -c "DMAR: .* Request device \\[$1\\] fault addr $2 "; }
   refused() {
     before=$(refusals $1 $2)
-    tries=30
+    tries=150
     until [ $(refusals $1 $2) -gt $before ] || [ $tries -eq 0 ]; do
       tries=$((tries - 1))
       eval "$3"

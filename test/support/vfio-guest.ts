@@ -7,7 +7,7 @@ import { commandLoop, GuestShell } from './guest-shell.ts'
 import { factsOf, prepareGuest } from './linux-guest.ts'
 
 /** Several guests boot in it, one after the other. */
-const LIMIT_MS = 400_000
+const LIMIT_MS = 800_000
 
 /**
  * Commands for the host. Files are $file1, $file2 and so on.
