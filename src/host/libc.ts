@@ -56,6 +56,7 @@ const { symbols } = dlopen('libc.so.6', {
   epoll_wait: { args: ['i32', 'ptr', 'i32', 'i32'], returns: 'i32' },
   sigaction: { args: ['i32', 'ptr', 'ptr'], returns: 'i32' },
   gettid: { args: [], returns: 'i32' },
+  sched_setscheduler: { args: ['i32', 'i32', 'ptr'], returns: 'i32' },
   getpid: { args: [], returns: 'i32' },
   getrandom: { args: ['ptr', 'u64', 'u32'], returns: FFIType.i64_fast },
   tgkill: { args: ['i32', 'i32', 'i32'], returns: 'i32' },

@@ -8,6 +8,7 @@ import { Bus } from '../bus/bus.ts'
 import type { InterruptLine } from '../bus/interrupt-line.ts'
 import { EPOLLIN, EventLoop } from '../host/event-loop.ts'
 import { EventFd } from '../host/eventfd.ts'
+import { takePrecedence } from '../host/scheduling.ts'
 import { Vm } from '../kvm/vm.ts'
 import { viewRam } from '../memory/ram.ts'
 import { ByteRing } from './byte-ring.ts'
@@ -143,6 +144,8 @@ class DeviceLoop implements DeviceWork {
       trace: (lines: string) => tell({ type: 'iommuTrace', lines }),
       ended: (last: IommuEnd) => tell({ type: 'iommuEnded', last }),
     }
+    // With one processor a vCPU that polls for an answer keeps this thread from giving it, up to a slice of 3 ms at a time.
+    if (navigator.hardwareConcurrency === 1 && !takePrecedence()) debug('the device thread has to wait for its turns')
     this.devices = makeDevices(pci, host, this.poller, environment, iommuNotices)
     opened.use(this.devices)
     pci.start()
