@@ -38,7 +38,7 @@ const OWN: readonly Machine[] = m.MODES.map(mode => ({ mode, name: 'host', comma
 const BULKHEAD = WITH_DIRECT.map(mode => ({ mode, name: 'bulkhead', command: m.bulkheadCommand(mode) }))
 const QEMU = WITH_DIRECT.map(mode => ({ mode, name: 'QEMU', command: m.qemuCommand(mode) }))
 
-/** Measures and prints; throws `Skip` where there is no rig. A run takes about six minutes on a quiet host. */
+/** Measures and prints; throws `Skip` where there is no rig. A run takes about eleven minutes on a quiet host. */
 export async function vfio(): Promise<void> {
   const machines = [...OWN, ...BULKHEAD, ...QEMU]
   const outputs = (await runMachines(machines)).split(/^machine\n/m).slice(1)
