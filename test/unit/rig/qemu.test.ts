@@ -30,6 +30,10 @@ describe('qemuArguments', () => {
     expect(values(args, '-device')).toContain('intel-iommu,intremap=on,caching-mode=on')
   })
 
+  it('leaves room for a CPU more, without which QEMU 7.2 leaves out memory barriers', () => {
+    expect(values(argumentsFor({ kind: 'own' }), '-smp')).toEqual([`cpus=${SPEC.cpus},maxcpus=${SPEC.cpus + 1}`])
+  })
+
   it.each([
     ['own', { kind: 'own' }, 'memory-backend-ram,id=ram,size=1536M', []],
     ['saved', { kind: 'save', path: '/s' }, 'memory-backend-file,id=ram,size=1536M,mem-path=/s,share=on', []],
